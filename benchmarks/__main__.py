@@ -1,0 +1,113 @@
+"""python -m benchmarks [--rounds N]: everybody in one run, turn by turn, against one sandbox; ratios, not seconds.
+
+The machine is shared and the clock noisy, so each round runs every contender once, and a figure is the median over
+rounds of its ratio to the exact semaphore (or the raw SDK) of the same round.
+"""
+
+import argparse
+import asyncio
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from itertools import count
+
+from . import contenders
+from .contenders import Speak, all_at_once
+from .stage import Stage, stage
+
+LIMIT = 10  # the standard pool of the Pro plan
+LATENCY_S = [0.15, 0.25]
+FAULTS = [{"fault": "503", "share": 0.05}, {"fault": "429;kind=busy", "share": 0.05}, {"fault": "500", "share": 0.02}]
+_number = count()
+
+Cast = dict[str, Callable[[], Speak]]
+Row = dict[str, float]
+
+
+def texts(n: int) -> list[str]:
+    """Never spoken before, all of one length: no cache helps, every call costs the same."""
+    return [f"Benchmark sentence number {next(_number):08d}." for _ in range(n)]
+
+
+def bursts(stage: Stage, cast: Cast, rounds: int) -> None:
+    print(f"\nBursts on {LIMIT} slots, {LATENCY_S[0]} to {LATENCY_S[1]} s a call; goodput as a share of the exact semaphore's")
+    print(f"{'load':>5} {'faults':>6}  {'contender':28} {'spoken':>11} {'429s':>5} {'peak':>5} {'credits':>8} {'goodput':>8}")
+    for load, faults in ((1, []), (2, []), (20, []), (20, FAULTS)):
+        table: dict[str, list[Row]] = {name: [] for name in cast}
+        for seed in range(rounds):
+            for name, make in cast.items():
+                stage.set(reset=True, latency_s=LATENCY_S, faults=faults, seed=seed)
+                table[name].append(asyncio.run(burst(stage, make, load * LIMIT)))
+        for name, rows in table.items():
+            print(line(load, bool(faults), name, rows, table["SDK + exact semaphore"]), flush=True)
+    stage.set(reset=True, latency_s=0, faults=[])
+
+
+async def burst(stage: Stage, make: Callable[[], Speak], n: int) -> Row:
+    speak, wanted = make(), texts(n)
+    began = time.perf_counter()
+    whole = sum(await all_at_once(speak, wanted))
+    took = time.perf_counter() - began
+    state = stage.state()
+    return {
+        "asked": n, "whole": whole, "refused": state["refused"], "peak": state["peak"]["standard"],
+        "credits": state["bill_credits"], "goodput": whole / took,
+    }  # fmt: skip
+
+
+def line(load: int, faults: bool, name: str, rows: Sequence[Row], exact: Sequence[Row]) -> str:
+    middle = {key: statistics.median(row[key] for row in rows) for key in rows[0]}
+    ratio = statistics.median(row["goodput"] / peer["goodput"] for row, peer in zip(rows, exact, strict=True))
+    return (
+        f"{load:>4}x {'yes' if faults else 'no':>6}  {name:28} {middle['whole']:>5.0f}/{middle['asked']:<5.0f}"
+        f" {middle['refused']:>5.0f} {middle['peak']:>5.0f} {middle['credits']:>8.0f} {ratio:>8.3f}"
+    )
+
+
+def cpu(stage: Stage, rounds: int) -> None:
+    """One caller, one call after the other; CPU of this process alone."""
+    stage.set(reset=True, latency_s=0, faults=[])
+    ratios: dict[str, list[float]] = {"SpeechClient, uncached": [], "SpeechClient, cache hit": []}
+    base: list[float] = []
+
+    async def measure(speak: Speak, wanted: Sequence[str]) -> float:
+        for text in wanted[:20]:
+            await speak(text)
+        began = time.process_time()
+        for text in wanted[20:]:
+            await speak(text)
+        return (time.process_time() - began) / (len(wanted) - 20)
+
+    async def one_round() -> None:
+        async with stage.client() as client:
+            raw, speak = contenders.raw(stage.sandbox), contenders.ours(client)
+            base.append(await measure(raw, texts(320)))
+            ratios["SpeechClient, uncached"].append(await measure(speak, texts(320)) / base[-1])
+            ratios["SpeechClient, cache hit"].append(await measure(speak, texts(1) * 3020) / base[-1])
+
+    for _ in range(rounds):
+        asyncio.run(one_round())
+    print(f"\nCPU a call, as a share of the raw SDK's ({statistics.median(base) * 1e6:.0f} us here)")
+    for name, values in ratios.items():
+        middle = statistics.median(values)
+        print(f"  {name:28} {middle:8.4f}   {min(values):.4f} to {max(values):.4f}" + (f"   {1 / middle:.0f} x cheaper" if middle < 1 else ""))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
+    with stage("pro") as here:
+        cast: Cast = {
+            "SDK + exact semaphore": lambda: contenders.exact(here.sandbox, LIMIT),
+            "SDK alone": lambda: contenders.raw(here.sandbox),
+            "SDK + semaphore + tenacity": lambda: contenders.handmade(here.sandbox, LIMIT),
+            "SpeechClient": lambda: contenders.ours(here.client()),
+            "SDK through the service": lambda: contenders.raw(here.service),
+        }
+        bursts(here, cast, rounds)
+        cpu(here, rounds)
+
+
+if __name__ == "__main__":
+    main()

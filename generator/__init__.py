@@ -1,0 +1,1 @@
+"""Renders production ElevenLabs integration code."""

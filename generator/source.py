@@ -1,0 +1,39 @@
+"""Where the template comes from.
+
+A project records the public address, so that plain Copier and Renovate can update it.  For this process Git's own
+``insteadOf`` turns that address into what is already here: the bundle in the wheel, or the checkout this runs from.
+So nothing is downloaded, and only committed states are rendered: Copier takes uncommitted changes from local paths
+alone.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+SOURCE = "gh:copier-elevenlabs/copier-elevenlabs"
+ADDRESS = "https://github.com/copier-elevenlabs/copier-elevenlabs.git"
+BUNDLE = Path(__file__).parent / "template.bundle"
+CHECKOUT = Path(__file__).parent.parent
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Answer ADDRESS from this machine.  Enter before Copier is imported: its git keeps the environment of that moment.
+
+    Raises FileNotFoundError where neither a bundle nor a checkout is here.
+    """
+    here = next((place for place in (BUNDLE, CHECKOUT / ".git") if place.exists()), None)
+    if here is None:
+        raise FileNotFoundError(f"no template in {CHECKOUT}: neither a git checkout nor an installed wheel")
+    count = int(os.environ.get("GIT_CONFIG_COUNT", 0))
+    with tempfile.TemporaryDirectory(prefix="copier-elevenlabs.") as mirrors:
+        # A mirror of our own: Copier's shared one goes by the address, and would be pruned to what is here.
+        os.environ |= {
+            "COPIER_CACHE_DIR": mirrors,
+            "GIT_CONFIG_COUNT": str(count + 1),
+            f"GIT_CONFIG_KEY_{count}": f"url.{here}.insteadOf",
+            f"GIT_CONFIG_VALUE_{count}": ADDRESS,
+        }
+        yield

@@ -1,0 +1,17 @@
+"""What a store wants of the settings, for a folder of a test's own."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Room:
+    cache_dir: Path
+    cache_max_bytes: int = 1_000_000
+    cache_ttl_s: float = 60.0
+    cache_stale_s: float = 60.0
+
+
+def key(number: int) -> str:
+    """As long as a sha256, and easier to tell apart."""
+    return f"{number:064x}"

@@ -1,0 +1,76 @@
+"""The meter: plain sums under known names."""
+
+import json
+
+import pytest
+
+from speech.meter import BUCKETS, METRICS, Meter, merge
+
+
+def test_counts_add_up_by_labels() -> None:
+    """The same labels are one number, others another."""
+    meter = Meter()
+    meter.count("cache", result="hit")
+    meter.count("cache", result="hit")
+    meter.count("cache", result="miss")
+    meter.count("cost_usd", 0.25, model="flash")
+    assert meter.snapshot()["counters"] == [
+        ["cache", {"result": "hit"}, 2],
+        ["cache", {"result": "miss"}, 1],
+        ["cost_usd", {"model": "flash"}, 0.25],
+    ]
+
+
+def test_a_time_falls_into_the_first_bucket_that_holds_it() -> None:
+    """Bounds belong to the bucket below; what is beyond all is counted too."""
+    meter = Meter()
+    for seconds in (0.01, BUCKETS[0], BUCKETS[0] + 0.001, 1000.0):
+        meter.time("queue_wait_s", seconds, pool="flash", priority="normal")
+    ((_, _, times),) = meter.snapshot()["histograms"]
+    assert times["buckets"] == [2, 1, *[0] * (len(BUCKETS) - 2), 1]
+    assert times["count"] == 4 and times["sum"] == pytest.approx(1000.111)
+
+
+def test_buckets_fit_speech() -> None:
+    """From a cached phrase to a long recording, in order."""
+    assert BUCKETS[0] == 0.05 and BUCKETS[-1] == 120
+    assert list(BUCKETS) == sorted(set(BUCKETS))
+
+
+def test_an_unknown_name_is_refused() -> None:
+    """METRICS is the one home of names; a gauge is not counted, nor a counter timed."""
+    meter = Meter()
+    for wrong in (lambda: meter.count("reqests"), lambda: meter.count("limit"), lambda: meter.time("requests", 1)):
+        with pytest.raises(KeyError):
+            wrong()
+
+
+def test_every_metric_says_what_it_is() -> None:
+    """One sentence each."""
+    assert all(text.endswith(".") and len(text) > 20 for text in METRICS.values())
+
+
+def test_a_snapshot_is_plain_and_apart() -> None:
+    """It survives JSON, and what happens later doesn't change it."""
+    meter = Meter()
+    meter.count("requests", kind="tts", outcome="ok")
+    meter.time("first_byte_s", 0.2, model="m")
+    before = meter.snapshot()
+    meter.time("first_byte_s", 0.2, model="m")
+    assert json.loads(json.dumps(before)) == before
+    assert before["histograms"][0][2]["count"] == 1
+
+
+def test_merging_adds_the_workers_up() -> None:
+    """In whatever order they name their labels; one alone stays as it is."""
+    one, two = Meter(), Meter()
+    one.count("requests", kind="tts", outcome="ok")
+    two.count("requests", 2, outcome="ok", kind="tts")
+    two.count("requests", kind="stt", outcome="ok")
+    for meter in (one, two):
+        meter.time("first_byte_s", 0.2, model="m")
+    merged = merge([one.snapshot(), two.snapshot()])
+    assert sorted((labels["kind"], value) for _, labels, value in merged["counters"]) == [("stt", 1), ("tts", 3)]
+    ((_, _, times),) = merged["histograms"]
+    assert (times["count"], sum(times["buckets"]), times["sum"]) == (2, 2, pytest.approx(0.4))
+    assert merge([merged]) == merged

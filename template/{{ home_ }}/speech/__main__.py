@@ -1,0 +1,184 @@
+"""``python -m <package>.speech COMMAND``: try it, ask it, serve it. ``--help`` shows each with an example.
+
+Variables that the environment lacks are read from ``.env`` in the working folder; the environment wins. What a command
+can't do it says in one line, and ends with 1; what it was asked wrongly, with 2.
+"""
+
+import argparse
+import asyncio
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+from . import check, commands, logs
+from .answers import GATEWAY
+from .commands import CantDo
+from .errors import SpeechError
+from .settings import Settings, SettingsError
+from .wiring import SpeechClient
+
+PROG = f"python -m {__package__}"
+DOTENV = Path(".env")
+EXAMPLES = f"""examples:
+  {PROG} serve --sandbox                no key needed: a stand-in answers
+  {PROG} speak "Hello" --out hello.mp3  one text, one file
+  {PROG} transcribe meeting.mp3         the words on standard output
+  {PROG} check                          what would break in production
+  {PROG} warm phrases.txt               priced, asked, then kept in the cache
+"""
+
+
+Run = Callable[[argparse.Namespace, int], int]  # takes how many variables came out of .env
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv[:1] == ["sandbox"]:
+        from .testing.__main__ import main as sandbox
+
+        return sandbox(argv[1:])
+    options = _parser().parse_args(argv)
+    try:
+        with _sandbox() if options.sandbox else nullcontext():
+            return int(options.run(options, _read_dotenv(DOTENV, os.environ)))
+    except SettingsError as error:
+        return _refuse(str(error), 2)
+    except (CantDo, SpeechError) as error:
+        return _refuse(str(error), 1)
+    except OSError as error:
+        return _refuse(f"{error.filename or 'it failed'}: {error.strerror or error}", 1)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _refuse(lines: str, code: int) -> int:
+    for line in lines.splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    return code
+
+
+def _serve(options: argparse.Namespace, read: int) -> int:
+    if not GATEWAY:
+        return _refuse("this project has no HTTP routes of its own to serve; your application serves itself", 2)
+    from .web.serve import serve
+
+    return serve(options.host, options.port, options.workers, read)
+
+
+def _check(options: argparse.Namespace, read: int) -> int:
+    return asyncio.run(check.check(online=options.online, read=read))
+
+
+def _with_client(command: Callable[[SpeechClient, argparse.Namespace], Awaitable[int | None]]) -> Run:
+    """A command that needs a client, and ends with what it returns."""
+
+    async def run(options: argparse.Namespace) -> int:
+        settings = Settings.from_env()
+        logs.configure(replace(settings, log_level="debug" if settings.log_level == "debug" else "warning"))
+        async with SpeechClient(settings) as speech:
+            return await command(speech, options) or 0
+
+    return lambda options, read: asyncio.run(run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROG,
+        description="Text to speech and speech to text through ElevenLabs.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_subparsers(required=True, metavar="COMMAND", title="commands").add_parser
+
+    serve = _command(add("serve", help="the HTTP service"), _serve, sandbox=True)
+    serve.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
+    serve.add_argument("--port", type=_whole(0, 65535), default=8000, help="default: %(default)s")
+    serve.add_argument("--workers", type=_whole(1, 64), default=1, help="processes that share the port")
+    add("sandbox", help="a stand-in for the ElevenLabs API; --help says more", add_help=False)
+
+    speak = _command(add("speak", help="one text into one audio file"), _with_client(commands.speak), sandbox=True)
+    speak.add_argument("text")
+    speak.add_argument("--out", type=Path, default=Path("speech.mp3"), help="default: %(default)s")
+    speak.add_argument("--voice", metavar="ID")
+    heard = _command(add("transcribe", help="what a recording says"), _with_client(commands.transcribe), sandbox=True)
+    heard.add_argument("file", type=Path)
+
+    usage = _command(add("usage", help="what was spent, by whom"), _with_client(commands.usage))
+    usage.add_argument("--json", action="store_true")
+    checked = _command(add("check", help="what would break in production"), _check)
+    checked.add_argument("--online", action="store_true", help="ask ElevenLabs about the account too")
+    cache = add("cache", help="the audio that is kept").add_subparsers(required=True, metavar="purge")
+    purge = _command(cache.add_parser("purge", help="forget it"), _with_client(commands.purge))
+    purge.add_argument("--voice", metavar="ID", help="only what this voice says")
+    warm = _command(add("warm", help="fill the cache, a phrase a line"), _with_client(commands.warm))
+    warm.add_argument("file", type=Path)
+    warm.add_argument("--yes", action="store_true", help="don't ask")
+    return parser
+
+
+def _command(parser: argparse.ArgumentParser, run: Run, *, sandbox: bool = False) -> argparse.ArgumentParser:
+    parser.set_defaults(run=run, sandbox=False)
+    if sandbox:
+        parser.add_argument("--sandbox", action="store_true", help="against a stand-in: no key, no bill")
+    return parser
+
+
+def _whole(lowest: int, highest: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or not lowest <= int(text) <= highest:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {lowest} to {highest}")
+        return int(text)
+
+    return number
+
+
+def _read_dotenv(path: Path, environ: MutableMapping[str, str]) -> int:
+    """Set what is missing from lines of ``NAME=value``; how many that were."""
+    before = len(environ)
+    for line in path.read_text("utf-8").splitlines() if path.is_file() else ():
+        name, is_one, value = line.strip().removeprefix("export ").partition("=")
+        if is_one and not name.startswith("#"):
+            value = value.strip()
+            quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+            environ.setdefault(name.strip(), value[1:-1] if quoted else value.partition(" #")[0].rstrip())
+    return len(environ) - before
+
+
+@contextmanager
+def _sandbox() -> Iterator[None]:
+    """The stand-in as a child process for as long as the command runs; its audio and bill are kept apart from yours."""
+    root = Path(__file__).parents[__package__.count(".") + 1]
+    path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
+    child = subprocess.Popen(
+        [sys.executable, "-m", f"{__package__}.testing"],
+        env=os.environ | {"SPEECH_ENV": "development", "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C is for us: it must outlive what we have under way
+    )
+    assert child.stdout
+    try:
+        if not (url := child.stdout.readline().strip()):
+            raise CantDo("the sandbox did not start")
+        os.environ.pop("ELEVENLABS_API_KEY_FILE", None)
+        os.environ |= {
+            "ELEVENLABS_BASE_URL": url,
+            "ELEVENLABS_API_KEY": f"sandbox-key-{secrets.token_hex(8)}",
+            "SPEECH_ENV": "development",
+            "SPEECH_CACHE_DIR": str(Path(os.environ.get("SPEECH_CACHE_DIR") or ".speech") / "sandbox"),
+        }
+        yield
+    finally:
+        child.terminate()
+        child.wait()
+        child.stdout.close()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

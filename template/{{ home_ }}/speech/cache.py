@@ -1,0 +1,82 @@
+"""Audio that was paid for once and may be heard again.
+
+An entry is fresh for ``ttl_s``; for ``stale_s`` more it may stand in while upstream cannot answer; then it is gone.
+What may be kept at all is the request's to say, and whether it ended well the flight's. Keys are hashes.
+"""
+
+import logging
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One answer. ``meta`` is plain JSON (media_type, model_id, voice_id, characters, credits ...), never text."""
+
+    data: bytes
+    meta: dict[str, Any]
+
+
+class AudioStore(Protocol):
+    """Where audio lies: bounded in bytes, the least recently heard goes first. It may fail; then it forgets."""
+
+    async def get(self, key: str) -> tuple[Kept, float] | None:
+        """The entry and its age in seconds."""
+
+    async def put(self, key: str, kept: Kept) -> None:
+        """Whole or not at all, also for whoever reads meanwhile."""
+
+    async def purge(self, voice_id: str | None) -> int:
+        """Remove one voice, or all; how many there were."""
+
+    async def stats(self) -> dict[str, int]:
+        """``entries``, ``bytes``, ``bytes_max``."""
+
+
+class AudioCache:
+    """Freshness over a store. A store that fails is a miss and one warning, never an error to a caller."""
+
+    def __init__(self, store: AudioStore, *, ttl_s: float, stale_s: float) -> None:
+        self._store, self._ttl_s, self._stale_s = store, ttl_s, stale_s
+        self._ill = False
+        self.size: dict[str, int] = {}  # as last seen: asking the store again may take a while
+
+    async def get(self, key: str) -> Kept | None:
+        """What is fresh."""
+        return await self._aged(key, 0, self._ttl_s)
+
+    async def stale(self, key: str) -> Kept | None:
+        """What is too old to be served, unless there is nothing better."""
+        return await self._aged(key, self._ttl_s, self._ttl_s + self._stale_s)
+
+    async def keep(self, key: str, kept: Kept) -> None:
+        await self._tolerant(self._store.put(key, kept))
+        await self.snapshot()
+
+    async def purge(self, voice_id: str | None = None) -> int:
+        """Remove one voice, or all. Raises what the store raises: nobody shall believe in a purge that failed."""
+        return await self._store.purge(voice_id)
+
+    async def snapshot(self) -> dict[str, int]:
+        """``entries``, ``bytes``, ``bytes_max``; empty while the store fails."""
+        self.size = await self._tolerant(self._store.stats()) or {}
+        return self.size
+
+    async def _aged(self, key: str, youngest: float, oldest: float) -> Kept | None:
+        found = await self._tolerant(self._store.get(key))
+        return found[0] if found and youngest <= found[1] < oldest else None
+
+    async def _tolerant(self, work: Awaitable[T]) -> T | None:
+        try:
+            result = await work
+        except Exception as error:
+            if not self._ill:
+                logger.warning("the audio cache fails, every call is a miss until it recovers: %r", error)
+            self._ill = True
+            return None
+        self._ill = False
+        return result

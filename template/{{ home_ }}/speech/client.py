@@ -1,0 +1,297 @@
+"""The front door: what a caller asks, from here to the flight that answers it.
+
+    validate → meter → deadline → cache / flight board       here, per caller
+      retry → ledger → limiter → breaker → upstream          per flight, in ``flight.py``
+
+A request is counted and logged once, at its end, whatever the end is. Text is never logged.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+from . import usage
+from .catalogue import DEFAULT_FORMAT, DEFAULT_STT_MODEL, QUALITIES
+from .clock import now, today
+from .errors import InvalidRequest, Overloaded
+from .flight import Flight, Policies, Reader
+from .listening import Listening, TimedListening
+from .request import CacheMode, Priority, Rules, SpeechRequest, Terms, TranscriptionRequest
+from .sound import measure
+
+DEADLINE_S_MAX = 600.0
+QUERY: tuple[str, ...] = ("enable_logging", "optimize_streaming_latency")
+
+
+@dataclass(frozen=True, slots=True)
+class CallerTerms:
+    """What one caller may do; None is "as everybody"."""
+
+    daily_usd: float | None = None
+    concurrency: int | None = None
+    max_priority: Priority = Priority.INTERACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The rules of the house: defaults and bounds that are not a policy's."""
+
+    rules: Rules
+    voice_id: str
+    quality: str | None = None
+    deadline_s: float = 30.0
+    cache_scope: str = "shared"
+    degrade: str = "none"
+    callers: Mapping[str, CallerTerms] = field(default_factory=dict)
+    enforce: bool = True
+    ready: bool = True  # a key is set
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """Whole audio. ``credits`` and ``cost_usd`` are what this caller's answer cost: nothing for a hit or a ride along."""
+
+    data: bytes
+    media_type: str
+    model_id: str
+    cache: str
+    degraded: str | None
+    characters: int
+    credits: int
+    cost_usd: float
+    request_id: str
+    alignment: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What was said. ``seconds`` is None where upstream heard nothing."""
+
+    text: str
+    words: list[dict[str, Any]]
+    language_code: str | None
+    seconds: float | None
+    cost_usd: float
+    model_id: str
+    request_id: str
+
+
+class Client:
+    """Speaks and transcribes inside the plan's limits. One a process and loop; ``async with`` opens and closes it."""
+
+    def __init__(self, policies: Policies, house: House) -> None:
+        self.policies, self.house = policies, house
+        self.draining = False
+        self._flights: dict[str, Flight] = {}
+        self._flying: set[Flight] = set()
+        self._busy: Counter[str] = Counter()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    @property
+    def ready(self) -> bool:
+        """Whether new work is welcome; says nothing about upstream's health or our load."""
+        return self.house.ready and not self.draining
+
+    # ------------------------------------------------------------------------------------------ what callers call
+
+    async def synthesize(self, text: str, **wishes: Any) -> Audio:
+        """Speak *text*; whole audio. Takes what ``stream`` takes.
+
+        Raises SpeechError: InvalidRequest, Rejected, DeadlineExceeded or UpstreamFault.
+        """
+        listening = self._listen(text, whole=True, **wishes)
+        async with listening:
+            data = b"".join([chunk async for chunk in listening])
+        return Audio(
+            data, listening.media_type, listening.model_id, listening.cache, listening.degraded, listening.characters,
+            listening.credits, listening.cost_usd, listening.request_id or listening.id, listening.alignment,
+        )  # fmt: skip
+
+    def stream(self, text: str, **wishes: Any) -> Listening:
+        """Speak *text*, as it comes: ``async with speech.stream("Hello") as chunks: async for chunk in chunks: ...``
+
+        ``voice_id``, ``model_id``, ``output_format`` and ``voice_settings`` are the vendor's; any other of its body
+        fields may be named too. ``quality`` (realtime, balanced, quality) chooses the model where none is named.
+        ``priority`` is interactive, normal or batch; ``deadline`` is in seconds from now, to the first byte (of whole
+        audio: to the last); ``caller`` is who pays; ``cache`` is use, refresh or off; ``timestamps`` gives
+        ``.alignment``.
+        """
+        return self._listen(text, whole=False, **wishes)
+
+    async def transcribe(
+        self,
+        audio: bytes | str | Path | BinaryIO,
+        *,
+        model_id: str | None = None,
+        priority: str | Priority = Priority.NORMAL,
+        deadline: float | None = None,
+        caller: str = "local",
+        **fields: Any,
+    ) -> Transcript:
+        """Write down what a recording says. *audio* is bytes, a path, or a binary file that can seek.
+
+        Any form field of the vendor's may be named: ``language_code``, ``diarize``, ``keyterms`` ...
+        """
+        audio = Path(audio) if isinstance(audio, str) else audio
+        seconds, channels = await asyncio.to_thread(measure, audio)
+        name = Path(str(getattr(audio, "name", audio))).name if not isinstance(audio, bytes) else "audio"
+        request = TranscriptionRequest(
+            audio, model_id or DEFAULT_STT_MODEL, filename=name, seconds=seconds, channels=channels, fields=fields
+        )
+        async with self.hear(request, Terms(Priority.parse(priority), deadline, caller)) as listening:
+            said = json.loads(b"".join([chunk async for chunk in listening]))
+        parts = said.get("transcripts") or [said]
+        return Transcript(
+            text="\n".join(part.get("text") or "" for part in parts),
+            words=[word for part in parts for word in part.get("words") or ()],
+            language_code=parts[0].get("language_code"),
+            seconds=said.get("audio_duration_secs"),
+            cost_usd=listening.cost_usd,
+            model_id=listening.model_id,
+            request_id=listening.request_id or listening.id,
+        )
+
+    def snapshot(self) -> dict[str, Any]:
+        """Limits, what is in flight and queued, breakers, cache and counts, now: plain data."""
+        policies = self.policies
+        pools = {
+            pool: limiter.snapshot() | {"breaker": policies.breakers[pool].snapshot()}
+            for pool, limiter in policies.limiters.items()
+        }
+        return {
+            "ready": self.ready,
+            "draining": self.draining,
+            "flights": len(self._flying),
+            "pools": pools,
+            "retry": policies.retry.snapshot(),
+            "cache": policies.cache.size,
+            "usage": policies.meter.totals(),
+            "meter": policies.meter.snapshot(),
+        }
+
+    async def usage(self, caller: str | None = None) -> dict[str, Any]:
+        """Credits and money by caller, model, day and month: everybody's, or one caller's rows."""
+        ledger = self.policies.ledger
+        rows, _ = await ledger.rows(), await self.policies.cache.snapshot()
+        return usage.report(rows, budgets=ledger.budgets, day=today(), snapshot=self.snapshot(), caller=caller)
+
+    # --------------------------------------------------------------------- the gateway's way in, below the defaults
+
+    def open(self, request: SpeechRequest, terms: Terms, *, whole: bool, chosen: bool = False) -> Listening:
+        """Listen to *request*. ``chosen``: the model was our choice, so another family may stand in for it."""
+        return Listening(self, request, terms, whole=whole, chosen=chosen)
+
+    def hear(self, request: TranscriptionRequest, terms: Terms) -> Listening:
+        """Transcribe *request*; the chunks are upstream's JSON. Nobody joins it and nothing is kept."""
+        return Listening(self, request, terms, whole=True, chosen=False)
+
+    def choose(self, quality: str, characters: int, deadline_s: float | None, priority: Priority) -> str:
+        """The first model of a quality that takes the text and has room before the deadline."""
+        if quality not in QUALITIES:
+            raise InvalidRequest(f"quality is one of {', '.join(QUALITIES)}")
+        models = [self.house.rules.models[name] for name in QUALITIES[quality]]
+        fitting = [model for model in models if characters <= model.max_characters] or models
+        deadline = now() + self.deadline_s(deadline_s, priority)
+        for model in fitting:
+            if not self.policies.limiters[model.pool].late(priority, deadline, True):
+                return model.id
+        return fitting[0].id
+
+    def drain(self) -> None:
+        """No new work from now on; what is in flight goes on."""
+        self.draining = True
+
+    async def aclose(self, grace_s: float = 0.0) -> None:
+        """Drain, wait for what is in flight, give back what is held."""
+        self.drain()
+        tasks = [flight.task for flight in self._flying if flight.task]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    # --------------------------------------------------------------------------------------------------- the inside
+
+    def _listen(
+        self,
+        text: str,
+        *,
+        whole: bool,
+        voice_id: str | None = None,
+        model_id: str | None = None,
+        quality: str | None = None,
+        output_format: str | None = None,
+        timestamps: bool = False,
+        priority: str | Priority = Priority.NORMAL,
+        deadline: float | None = None,
+        caller: str = "local",
+        cache: CacheMode = "use",
+        **fields: Any,
+    ) -> Listening:
+        terms = Terms(Priority.parse(priority), deadline, caller, cache)
+        query = {name: fields.pop(name) for name in QUERY if name in fields}
+        request = SpeechRequest(
+            text,
+            voice_id or self.house.voice_id,
+            model_id or self.choose(quality or self.house.quality or "balanced", len(text), deadline, terms.priority),
+            output_format or DEFAULT_FORMAT,
+            fields,
+            query,
+            ("timestamps" if whole else "timestamps-lines") if timestamps else "audio",
+        )
+        kind = TimedListening if timestamps else Listening
+        return kind(self, request, terms, whole=whole, chosen=model_id is None)
+
+    def deadline_s(self, wanted: float | None, priority: Priority, floor_s: float = 0.0) -> float:
+        if wanted is None:
+            wanted = max(self.house.deadline_s * (10 if priority is Priority.BATCH else 1), floor_s)
+        elif isinstance(wanted, bool) or not isinstance(wanted, int | float) or not wanted > 0:
+            raise InvalidRequest("deadline is a number of seconds above zero", code="malformed")
+        return min(wanted, DEADLINE_S_MAX)
+
+    def board(self, listening: Listening) -> Reader:
+        """Join a flight that speaks the same, or start one."""
+        key = listening.key
+        flight = self._flights.get(key) if key else None
+        listening.cache = ("coalesced" if flight else "miss") if key else "bypass"
+        if flight is None:
+            flight = Flight(listening.call(), self.policies, key, self._off_the_board)
+        reader = Reader(flight, listening.terms.caller, listening.priority, listening.deadline, listening.whole)
+        self._flying.add(flight)
+        if key:
+            self._flights[key] = flight
+        return reader
+
+    def _off_the_board(self, flight: Flight) -> None:
+        if flight.key and self._flights.get(flight.key) is flight:
+            del self._flights[flight.key]
+        if flight.ended:
+            self._flying.discard(flight)
+
+    def caller_terms(self, caller: str) -> CallerTerms:
+        """What this caller may do; a caller nobody configured may do what everybody may."""
+        return self.house.callers.get(caller, CallerTerms())
+
+    def check_in(self, caller: str) -> None:
+        """Raises Overloaded if this caller has as much under way as it may."""
+        allowed = self.caller_terms(caller).concurrency
+        if allowed is not None and self._busy[caller] >= allowed and self.house.enforce:
+            message = f"{caller} may have {allowed} requests under way at once; wait for one to end."
+            raise Overloaded(message, code="caller_limit", retry_after_s=1)
+        self._busy[caller] += 1
+
+    def check_out(self, caller: str) -> None:
+        """One of this caller's requests has ended."""
+        self._busy[caller] -= 1
+        if not self._busy[caller]:
+            del self._busy[caller]

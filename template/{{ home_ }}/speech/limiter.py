@@ -1,0 +1,310 @@
+"""May I? At most so many calls at ElevenLabs at once, and a fair line before them.
+
+The vendor counts calls in flight, not calls a minute: ten slots of 0.2 s serve fifty calls a second (Little's law), an
+eleventh at once is refused. So a slot is held for as long as upstream speaks, then handed to the best waiter.
+
+Fair:   rank = arrival + what the class gives way: interactive 0, normal 60 s, batch 120 s. First come first served
+        within a class; urgent passes whatever has not waited a minute longer; nothing starves, and no timer is needed.
+Shed:   who can't be served before his deadline hears it on arrival, with the time after which he could. When the line
+        is full its worst place is refused, whoever stands there.
+Truth:  in flight <= limit at every step. A lowered limit takes no slot back: it grants none until fewer are held.
+"""
+
+import asyncio
+import itertools
+import math
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .allowance import Allowance
+from .clock import now
+from .errors import Overloaded
+from .request import Priority
+
+GIVES_WAY_S = {Priority.INTERACTIVE: 0.0, Priority.NORMAL: 60.0, Priority.BATCH: 120.0}
+GUESS_S = 1.0  # a call's time before any was measured, where nobody knows its length
+MEMORY = 32  # calls that the mean service time looks back on
+SPREAD = 0.3  # how much calls may differ from their mean, so how much more to wait before coming back
+
+Rank = tuple[float, float]  # the instant, then the number of the admission, so that no two are equal
+
+
+@dataclass(eq=False)
+class Ticket:
+    """One request's place in the line; its retries keep it.
+
+    ``deadline`` is an instant of the loop's clock: for the last byte if ``whole``, else for the first. ``guess_s`` is how
+    long the call may take, before any was measured. ``arrived`` is set when it first queues; ``waited_s`` adds up.
+    """
+
+    priority: Priority
+    deadline: float
+    whole: bool
+    guess_s: float
+    weight: int = 1
+    arrived: float | None = None
+    waited_s: float = 0.0
+
+
+class Limiter:
+    """One pool, one process, one loop.
+
+    The mutable state is ``_line`` (who waits, best first) and ``_held`` (who is at upstream); only ``_advance`` moves
+    anybody from one to the other. With ``enforce=False`` nobody waits or is refused: it is only counted.
+    """
+
+    def __init__(
+        self,
+        pool: str,
+        plan: int,
+        *,
+        processes: int = 1,
+        queue_size: int = 1000,
+        reserved: float = 0.0,
+        enforce: bool = True,
+        fixed: bool = False,
+    ) -> None:
+        self.pool, self.queue_size, self.reserved, self.enforce = pool, queue_size, reserved, enforce
+        self._allowance = Allowance(pool, plan, processes=processes, fixed=fixed)
+        self._line: list[Admission] = []
+        self._held: set[Lease] = set()
+        self._numbers = itertools.count()
+        self._service_s: float | None = None
+        self._measured = self._in_flight = self._waited = self._shed = 0
+
+    def admit(self, ticket: Ticket) -> "Admission":
+        """``async with`` it to hold a slot. Raises Overloaded: queue_full or deadline_unreachable."""
+        return Admission(self, ticket, next(self._numbers))
+
+    def reorder(self, ticket: Ticket) -> None:
+        """Its terms have changed: if it waits, it moves to where it belongs now."""
+        if waiter := self._waiting(ticket):
+            self._line.remove(waiter)
+            self._place(waiter)
+            self._advance()
+
+    def late(self, priority: Priority, deadline: float, whole: bool, ticket: Ticket | None = None) -> Overloaded | None:
+        """The refusal somebody with these terms would get, or None.
+
+        With a ``ticket`` he joins what it stands for: at its place while it waits, welcome once it is on its way.
+        """
+        if not self.enforce:
+            return None
+        if ticket is None:
+            return self._late(Ticket(priority, deadline, whole, GUESS_S, arrived=now()))
+        if not (waiter := self._waiting(ticket)):
+            return None
+        joined = replace(ticket, priority=min(priority, ticket.priority), deadline=deadline, whole=whole)
+        return self._late(joined, waiter.number)
+
+    def heard(self, maximum: int | None, current: int | None) -> None:
+        """The headers of a good answer, told while its lease is held. None is no news."""
+        ours = max((lease.peak for lease in self._held), default=0)
+        self._allowance.heard(maximum, current, ours)
+        self._advance()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Plain data. ``waited`` is how many had to queue and ``shed`` how many were refused; observing: would have."""
+        queued = Counter(waiter.ticket.priority for waiter in self._line)
+        return self._allowance.snapshot() | {
+            "in_flight": self._in_flight,
+            "queued": {priority.name.lower(): queued[priority] for priority in Priority},
+            "waited": self._waited,
+            "shed": self._shed,
+            "service_s": self._service_s,
+        }
+
+    def __repr__(self) -> str:
+        """``<Limiter flash 8/8 in flight, 3 waiting (interactive 1, normal 2), 12 shed>``"""
+        queued = ", ".join(f"{name} {number}" for name, number in self.snapshot()["queued"].items() if number)
+        waiting = f"{len(self._line)} waiting" + (f" ({queued})" if queued else "")
+        return (
+            f"<Limiter {self.pool} {self._in_flight}/{self._allowance.limit} in flight, {waiting}, {self._shed} shed>"
+        )
+
+    def _enter(self, waiter: "Admission") -> None:
+        """Everybody goes through the line, so nobody passes it."""
+        ticket = waiter.ticket
+        ticket.arrived = now() if ticket.arrived is None else ticket.arrived
+        if not self.enforce:
+            return self._wave_through(waiter)
+        self._place(waiter)
+        self._advance()
+        if waiter.turn.done():
+            return
+        if late := self._late(ticket, waiter.number):
+            self._line.remove(waiter)
+            self._shed += 1
+            raise late
+        self._waited += 1
+        if len(self._line) > self.queue_size:
+            self._turn_away(self._line.pop())
+
+    def _advance(self) -> None:
+        """The one place where a waiter becomes a holder: the best one, as long as there is room for him."""
+        while self._line:
+            if best := self._next():
+                self._line.remove(best)
+                self._grant(best)
+            elif not self._allowance.grow():
+                return
+
+    def _next(self) -> "Admission | None":
+        """Nobody passes the head of the line, except an interactive call on its way to a slot kept for such calls."""
+        head = self._line[0]
+        if self._fits(head.ticket):
+            return head
+        urgent = sum(lease.weight for lease in self._held if lease.ticket.priority is Priority.INTERACTIVE)
+        if urgent >= self._kept:
+            return None
+        first = next((waiter for waiter in self._line if waiter.ticket.priority is Priority.INTERACTIVE), None)
+        return first if first and self._fits(first.ticket) else None
+
+    def _grant(self, waiter: "Admission") -> None:
+        if waiter.turn.cancelled():  # and about to run, to find itself out of the line already
+            return
+        lease = Lease(self._allowance, waiter.ticket, self._weight(waiter.ticket))
+        self._held.add(lease)
+        self._in_flight += lease.weight
+        for other in self._held:
+            other.peak = max(other.peak, self._in_flight)
+        waiter.turn.set_result(lease)
+
+    def _wave_through(self, waiter: "Admission") -> None:
+        """Observing: count what enforcing would have done. The calls above the limit stand for the line."""
+        above = self._in_flight + self._weight(waiter.ticket) - self._allowance.limit
+        shed = above > self.queue_size or self._late(waiter.ticket) is not None
+        self._shed += shed
+        self._waited += above > 0 and not shed
+        self._grant(waiter)
+
+    def _turn_away(self, worst: "Admission") -> None:
+        self._shed += 1
+        if not worst.turn.cancelled():
+            worst.turn.set_exception(self._full(worst.ticket))
+
+    def _leave(self, waiter: "Admission") -> None:
+        """Cancelled. What it was given in that very instant goes to the next one."""
+        if waiter in self._line:
+            self._line.remove(waiter)
+        elif not waiter.turn.cancelled() and not waiter.turn.exception():
+            self._give_back(waiter.turn.result())
+        self._advance()
+
+    def _end(self, lease: "Lease", well: bool) -> None:
+        """Only a call that ended well tells how long they take: a refused one was short, a broken one anything."""
+        self._give_back(lease)
+        if well:
+            self._measured = min(self._measured + 1, MEMORY)
+            before_s = self._service_s or 0.0
+            self._service_s = before_s + (now() - lease.started - before_s) / self._measured
+        self._advance()
+
+    def _give_back(self, lease: "Lease") -> None:
+        self._held.remove(lease)
+        self._in_flight -= lease.weight
+
+    def _place(self, waiter: "Admission") -> None:
+        waiter.rank = _rank(waiter.ticket, waiter.number)
+        insort(self._line, waiter, key=_by_rank)
+
+    def _waiting(self, ticket: Ticket) -> "Admission | None":
+        return next((waiter for waiter in self._line if waiter.ticket is ticket), None)
+
+    @property
+    def _kept(self) -> int:
+        """Slots for interactive calls alone; ``reserved`` is their number, or below 1 a share of the limit."""
+        limit = self._allowance.limit
+        return min(int(self.reserved if self.reserved >= 1 else self.reserved * limit), limit - 1)
+
+    def _slots(self, ticket: Ticket) -> int:
+        return self._allowance.limit - (0 if ticket.priority is Priority.INTERACTIVE else self._kept)
+
+    def _weight(self, ticket: Ticket) -> int:
+        """A call that is heavier than the pool runs alone."""
+        return min(ticket.weight, self._slots(ticket))
+
+    def _fits(self, ticket: Ticket) -> bool:
+        return self._in_flight + self._weight(ticket) <= self._slots(ticket)
+
+    def _late(self, ticket: Ticket, number: float = math.inf) -> Overloaded | None:
+        """The refusal if the deadline comes before its turn, or for whole audio before the call itself would end.
+
+        Who may begin at once is never refused: this call may be a quick one, and a mean measured in a bad hour must be
+        able to mend. So nobody is told to come back later than when the line will have passed, either.
+        """
+        if math.isinf(ticket.deadline):
+            return None
+        service_s = self._service_s or ticket.guess_s
+        ahead = self._line[: bisect_left(self._line, _rank(ticket, number), key=_by_rank)]
+        wait_s = self._wait_s(ticket, ahead, service_s)
+        over_s = wait_s + (service_s if ticket.whole else 0.0) - (ticket.deadline - now())
+        if wait_s <= 0 or over_s <= 0:
+            return None
+        margin_s = SPREAD * (service_s + wait_s / math.sqrt(self._measured or 1))
+        return Overloaded(
+            f"The {self.pool} pool can't serve this before its deadline; try again later or allow more time.",
+            code="deadline_unreachable",
+            retry_after_s=min(wait_s, over_s) + margin_s,
+        )
+
+    def _full(self, ticket: Ticket) -> Overloaded:
+        """A place is free as soon as the head of the line is let in."""
+        head = self._line[0].ticket if self._line else ticket
+        wait_s = self._wait_s(head, (), self._service_s or head.guess_s)
+        return Overloaded(f"The line of the {self.pool} pool is full; try again later.", retry_after_s=wait_s)
+
+    def _wait_s(self, ticket: Ticket, ahead: Sequence["Admission"], service_s: float) -> float:
+        """Until the ticket's turn, if all calls take ``service_s``: every slot is free again each time that has passed."""
+        slots, instant = self._slots(ticket), now()
+        ends = sorted(max(instant, lease.started + service_s) for lease in self._held for _ in range(lease.weight))
+        free_at = ([instant] * (slots - len(ends)) + ends)[:slots]
+        units = self._weight(ticket) + sum(self._weight(waiter.ticket) for waiter in ahead) + max(0, len(ends) - slots)
+        rounds, slot = divmod(units - 1, slots)
+        return free_at[slot] + rounds * service_s - instant
+
+
+class Lease:
+    """A slot, for as long as upstream speaks. ``peak`` is the most we had in flight since it was given."""
+
+    def __init__(self, allowance: Allowance, ticket: Ticket, weight: int) -> None:
+        self.ticket, self.weight, self.started, self.peak = ticket, weight, now(), 0
+        self._allowance, self._epoch = allowance, allowance.epoch
+
+    def refused(self, limit: int | None) -> None:
+        """Upstream refused the call for concurrency; ``limit`` is the number in its text."""
+        self._allowance.refused(self._epoch, limit)
+
+
+class Admission:
+    """One attempt's way in and out: waits for its turn, holds a lease, hands it on."""
+
+    def __init__(self, limiter: Limiter, ticket: Ticket, number: int) -> None:
+        self.ticket, self.number, self.rank = ticket, number, (0.0, 0.0)
+        self.turn: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
+        self._limiter = limiter
+
+    async def __aenter__(self) -> Lease:
+        began = now()
+        try:
+            self._limiter._enter(self)
+            return await self.turn
+        except asyncio.CancelledError:
+            self._limiter._leave(self)
+            raise
+        finally:
+            self.ticket.waited_s += now() - began
+
+    async def __aexit__(self, _type: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
+        self._limiter._end(self.turn.result(), well=error is None)
+
+
+def _rank(ticket: Ticket, number: float) -> Rank:
+    return (ticket.arrived or 0.0) + GIVES_WAY_S[ticket.priority], number
+
+
+def _by_rank(waiter: Admission) -> Rank:
+    return waiter.rank

@@ -1,0 +1,109 @@
+"""In this process, and gone with it: nothing to install, nothing to clean up."""
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Sequence
+
+from ..cache import Kept
+from ..clock import now
+from ..ledger import Cap, Reservation, Row, Usage
+from . import Room, Stores
+
+ENTRY_BYTES = 1024
+"""What an entry takes beside its audio."""
+
+
+class MemoryAudio:
+    """The least recently heard is first in ``_entries``, and first to go."""
+
+    def __init__(self, bytes_max: int, age_s_max: float) -> None:
+        self._bytes_max, self._age_s_max = bytes_max, age_s_max
+        self._entries: OrderedDict[str, tuple[Kept, float]] = OrderedDict()
+        self._bytes = 0
+
+    async def get(self, key: str) -> tuple[Kept, float] | None:
+        if key not in self._entries:
+            return None
+        kept, born = self._entries[key]
+        if (age_s := now() - born) >= self._age_s_max:
+            self._drop(key)
+            return None
+        self._entries.move_to_end(key)
+        return kept, age_s
+
+    async def put(self, key: str, kept: Kept) -> None:
+        self._drop(key)
+        if _size(kept) > self._bytes_max:
+            return
+        self._entries[key] = kept, now()
+        self._bytes += _size(kept)
+        while self._bytes > self._bytes_max:
+            self._drop(next(iter(self._entries)))
+
+    async def purge(self, voice_id: str | None) -> int:
+        doomed = [k for k, (kept, _) in self._entries.items() if voice_id in (None, kept.meta.get("voice_id"))]
+        for key in doomed:
+            self._drop(key)
+        return len(doomed)
+
+    async def stats(self) -> dict[str, int]:
+        return {"entries": len(self._entries), "bytes": self._bytes, "bytes_max": self._bytes_max}
+
+    def _drop(self, key: str) -> None:
+        if key in self._entries:
+            self._bytes -= _size(self._entries.pop(key)[0])
+
+
+def _size(kept: Kept) -> int:
+    return len(kept.data) + ENTRY_BYTES
+
+
+class MemoryLedger:
+    """Plain sums. No method awaits anything, so each is one step for everybody on the loop."""
+
+    def __init__(self) -> None:
+        self._rows: defaultdict[Row, Usage] = defaultdict(Usage)
+        self._spent: defaultdict[str, float] = defaultdict(float)  # by account, reservations included
+        self._open: set[str] = set()
+
+    async def reserve(self, reservation: Reservation, caps: Sequence[Cap]) -> Cap | None:
+        for cap in caps:
+            if cap.refuses(self._spent[cap.account], reservation.charge):
+                return cap
+        self._open.add(reservation.id)
+        self._spend(reservation, reservation.charge.usd)
+        return None
+
+    async def sent(self, reservation: Reservation) -> None:
+        """Nobody could find it without this process."""
+
+    async def settle(self, reservation: Reservation, usage: Usage) -> None:
+        if reservation.id not in self._open:
+            return
+        self._open.remove(reservation.id)
+        self._spend(reservation, usage.spent_usd - reservation.charge.usd)
+        await self.add(reservation.row, usage)
+
+    async def add(self, row: Row, usage: Usage) -> None:
+        if usage != Usage():
+            self._rows[row] += usage
+
+    async def rows(self) -> dict[Row, Usage]:
+        return dict(self._rows)
+
+    async def open_reservations(self) -> int:
+        return len(self._open)
+
+    def _spend(self, reservation: Reservation, usd: float) -> None:
+        for account in reservation.accounts:
+            self._spent[account] += usd
+
+
+def open(settings: Room) -> Stores:
+    """A pair of its own for each call."""
+    age_s_max = settings.cache_ttl_s + settings.cache_stale_s
+    return Stores(MemoryAudio(settings.cache_max_bytes, age_s_max), MemoryLedger())
+
+
+def unsupported() -> str | None:
+    """It works everywhere."""
+    return None

@@ -1,0 +1,203 @@
+"""ElevenLabs, through its official SDK: the only module that imports it, and only when a call is made.
+
+The SDK is used as a transport. Its retries are off (they repeat what may have been billed, and a repeated upload loses
+its form fields), its timeouts are replaced by the flight's, its answers are checked here, since it checks nothing, and
+its errors are read once, into ``Fault``. Every field goes as it came.
+"""
+
+import inspect
+import json
+import logging
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import httpx
+
+from .faults import Fault, classify
+from .flight import Answer, Call
+from .request import SpeechRequest, TranscriptionRequest
+
+if TYPE_CHECKING:
+    from elevenlabs.client import AsyncElevenLabs
+    from elevenlabs.core.request_options import RequestOptions
+
+logger = logging.getLogger(__name__)
+
+HOP = "X-Speech-Hop"  # refused by the gateway: a service whose upstream is itself
+
+
+class ElevenLabs:
+    """One connection pool to the vendor. Made when first needed, so that it belongs to this process and loop."""
+
+    def __init__(self, api_key: str, base_url: str, connections: int) -> None:
+        self._api_key, self._base_url, self._connections = api_key, base_url, connections
+        self._sdk: AsyncElevenLabs | None = None
+        self._http: httpx.AsyncClient | None = None
+        self._pid = 0
+
+    @asynccontextmanager
+    async def open(self, call: Call) -> AsyncIterator[Answer]:
+        """Send *call*; the answer's chunks come as upstream speaks. Leaving early closes the connection."""
+        from elevenlabs.core.api_error import ApiError
+
+        try:
+            speak = self._speak if isinstance(call.request, SpeechRequest) else self._transcribe
+            async with speak(call) as answer:
+                yield answer
+        except ApiError as error:
+            raise self._read(call, error) from None
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
+            raise Fault("unreachable") from None
+        except httpx.TimeoutException:
+            raise Fault("timeout") from None
+        except httpx.TransportError:
+            raise Fault("reset") from None
+        except (UnicodeDecodeError, json.JSONDecodeError, httpx.DecodingError):
+            raise Fault("server", "unreadable_answer") from None
+
+    async def subscription(self) -> dict[str, Any] | None:
+        """The account's plan and credits; None where the key may not read it, which is no fault of the key."""
+        from elevenlabs.core.api_error import ApiError
+
+        try:
+            said = await self._client().user.subscription.get(request_options={"max_retries": 0})
+            return cast(dict[str, Any], said.dict())
+        except (ApiError, httpx.HTTPError):
+            return None
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._http is not None and self._pid == os.getpid():
+            await self._http.aclose()
+        self._sdk = self._http = None
+
+    def _client(self) -> "AsyncElevenLabs":
+        if self._sdk is None or self._pid != os.getpid():
+            from elevenlabs.client import AsyncElevenLabs
+
+            self._pid = os.getpid()
+            self._http = httpx.AsyncClient(
+                timeout=httpx.Timeout(None, connect=5.0),
+                limits=httpx.Limits(max_connections=self._connections, keepalive_expiry=30),
+                follow_redirects=False,
+            )
+            self._sdk = AsyncElevenLabs(
+                api_key=self._api_key, base_url=self._base_url, timeout=cast(float, self._http.timeout), httpx_client=self._http
+            )
+        return self._sdk
+
+    @asynccontextmanager
+    async def _speak(self, call: Call) -> AsyncIterator[Answer]:
+        request = cast(SpeechRequest, call.request)
+        voice, raw = request.voice_id, self._client().text_to_speech.with_raw_response
+        options = _options(
+            call,
+            body={"model_id": request.model_id, **request.fields},
+            query={"output_format": request.output_format, **request.query},
+        )
+        if request.shape == "timestamps":
+            whole = await raw.convert_with_timestamps(voice, text=request.text, request_options=options)
+            yield _answer(whole.headers, _once(_timed(whole.data)))
+        elif request.shape == "timestamps-lines":
+            async with raw.stream_with_timestamps(voice, text=request.text, request_options=options) as lines:
+                yield _answer(lines.headers, _lines(lines.data))
+        else:
+            send = raw.stream if call.streamed else raw.convert
+            async with send(voice, text=request.text, request_options=options) as spoken:
+                if not spoken.headers.get("content-type", "audio/").startswith(("audio/", "application/octet-stream")):
+                    raise Fault("server", "not_audio")
+                yield _answer(spoken.headers, spoken.data)
+
+    @asynccontextmanager
+    async def _transcribe(self, call: Call) -> AsyncIterator[Answer]:
+        request = cast(TranscriptionRequest, call.request)
+        raw = self._client().speech_to_text.with_raw_response
+        names = inspect.signature(raw.convert).parameters
+        known = {name: value for name, value in request.fields.items() if name in names}
+        other = {name: value for name, value in request.fields.items() if name not in names}
+        options = _options(call, body=other, query=request.query)
+        with _reading(request.audio) as audio:
+            file = (request.filename, audio, request.content_type)
+            heard = await raw.convert(model_id=request.model_id, file=file, request_options=options, **known)
+        said = heard.data.dict()
+        if not (said.get("transcripts") or isinstance(said.get("text"), str)):
+            raise Fault("server", "unreadable_answer")
+        answer = _answer(heard.headers, _once(json.dumps(said, ensure_ascii=False).encode()))
+        answer.seconds = said.get("audio_duration_secs")
+        yield answer
+
+    def _read(self, call: Call, error: Any) -> Fault:
+        """The fault; what upstream says of itself goes to the log, but for sentences, which may quote a text."""
+        later = _number((error.headers or {}).get("retry-after"))
+        fault = classify(error.status_code or 0, error.body, retry_after_s=later)
+        if fault.kind in ("key", "config", "quota"):
+            fields = {"status": fault.status, "code": fault.code, "model": call.model.id, "upstream_id": fault.request_id}
+            logger.warning("ElevenLabs refuses this service", extra={"fields": fields})
+        return fault
+
+
+def _options(call: Call, *, body: Mapping[str, Any], query: Mapping[str, Any]) -> "RequestOptions":
+    headers = {HOP: "1"} | ({"X-Sandbox-Fault": call.fault} if call.fault else {})
+    return cast(
+        "RequestOptions",
+        {
+            "max_retries": 0,
+            "chunk_size": None,  # as they come from the network: the first byte is not held back
+            "additional_headers": headers,
+            "additional_query_parameters": query,
+            "additional_body_parameters": body,
+        },
+    )
+
+
+def _answer(headers: dict[str, str], chunks: AsyncIterator[bytes]) -> Answer:
+    return Answer(
+        chunks,
+        cost=_whole(headers.get("character-cost")),
+        maximum=_whole(headers.get("maximum-concurrent-requests")),
+        current=_whole(headers.get("current-concurrent-requests")),
+        request_id=headers.get("request-id"),
+    )
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    if data:
+        yield data
+
+
+def _timed(said: Any) -> bytes:
+    """The vendor's JSON, unless it holds no audio."""
+    return json.dumps(said.dict(), ensure_ascii=False).encode() if said.audio_base_64 else b""
+
+
+async def _lines(parts: AsyncIterator[Any]) -> AsyncIterator[bytes]:
+    async for part in parts:
+        if line := _timed(part):
+            yield line + b"\n"
+
+
+@contextmanager
+def _reading(audio: bytes | Path | BinaryIO) -> Iterator[bytes | BinaryIO]:
+    """From its beginning, each time: a retry sends the whole file again."""
+    if isinstance(audio, Path):
+        with audio.open("rb") as file:
+            yield file
+    elif isinstance(audio, bytes):
+        yield audio
+    else:
+        audio.seek(0)
+        yield audio
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        return max(0.0, float(value)) if value else None
+    except ValueError:
+        return None
+
+
+def _whole(value: str | None) -> int | None:
+    return int(value) if value and value.isascii() and value.isdigit() else None

@@ -1,0 +1,54 @@
+"""FastAPI: the client lives as long as the application, a route gets it with ``Depends(get_speech)``, and its errors
+are answered properly, whoever's route raised them."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, cast
+
+from fastapi import FastAPI, Request, Response
+from starlette.requests import HTTPConnection
+
+from ..errors import SpeechError
+from ..wiring import SpeechClient
+from .answer import Answer, failed
+
+
+def get_speech(connection: HTTPConnection) -> SpeechClient:
+    """The application's client: ``speech: SpeechClient = Depends(get_speech)``."""
+    speech = getattr(connection.app.state, "speech", None)
+    if speech is None:
+        raise RuntimeError("no SpeechClient yet: install(app) opens one when the application starts (its lifespan)")
+    return cast(SpeechClient, speech)
+
+
+def install(app: FastAPI) -> None:
+    """Open a client for as long as *app* runs, and answer its errors. Settings are read when the application starts."""
+    around(app, _speaking)
+    app.add_exception_handler(SpeechError, _answer)
+
+
+def around(app: FastAPI, context: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> None:
+    """Run what *app* does at its start and end inside *context*."""
+    inner = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
+        async with context(app), inner(app) as state:
+            yield state
+
+    app.router.lifespan_context = lifespan
+
+
+def respond(answer: Answer) -> Response:
+    return Response(answer.body, answer.status, dict(answer.headers))
+
+
+@asynccontextmanager
+async def _speaking(app: FastAPI) -> AsyncIterator[None]:
+    async with SpeechClient.from_env() as app.state.speech:
+        yield
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    assert isinstance(error, SpeechError)
+    return respond(failed(error))

@@ -1,0 +1,104 @@
+"""Where the parts meet: settings in, a client out. The only module that knows all of them."""
+
+from collections.abc import Mapping
+from typing import Self
+
+from . import catalogue
+from .answers import CACHE_BACKEND, store
+from .blocking import Blocking
+from .breaker import Breaker, Latch
+from .cache import AudioCache
+from .client import Client, House
+from .flight import Policies
+from .ledger import Budgets, Ledger
+from .limiter import Limiter
+from .meter import Meter
+from .request import Rules
+from .retry import Retry
+from .settings import Settings, SettingsError
+from .stores import Stores
+from .upstream import ElevenLabs
+
+
+class SpeechClient(Client):
+    """The client of this installation: ``async with SpeechClient.from_env() as speech: ...``
+
+    Nothing is opened before the first call, so one may be made before a fork. Raises SettingsError for settings that
+    can't work, with one line that says which and why.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        if problem := store.unsupported():
+            raise SettingsError(problem)
+        settings.check(CACHE_BACKEND)
+        self.settings, self._stores = settings, store.open(settings)
+        self._upstream = ElevenLabs(settings.api_key, settings.base_url, connections=sum(settings.plan.values()) * 4 + 2)
+        super().__init__(_policies(settings, self._stores, self._upstream), _house(settings))
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """From ``ELEVENLABS_API_KEY``, ``SPEECH_TIER`` and the others of ``.env.example``."""
+        return cls(Settings.from_env(environ))
+
+    def blocking(self) -> Blocking:
+        """The same methods for threads without a loop."""
+        return Blocking(lambda: type(self)(self.settings))
+
+    async def aclose(self, grace_s: float | None = None) -> None:
+        """Drain, wait ``grace_s`` (SPEECH_GRACE_S) for what is in flight, close what is open."""
+        await super().aclose(self.settings.grace_s if grace_s is None else grace_s)
+        await self._upstream.aclose()
+        self._stores.close()
+
+
+def build(settings: Settings) -> SpeechClient:
+    """What ``SpeechClient(settings)`` gives."""
+    return SpeechClient(settings)
+
+
+def _policies(settings: Settings, stores: Stores, upstream: ElevenLabs) -> Policies:
+    enforce, latch, meter = settings.mode == "enforce", Latch(), Meter()
+    return Policies(
+        upstream=upstream,
+        limiters={
+            pool: Limiter(
+                pool,
+                limit,
+                processes=settings.processes,
+                queue_size=settings.queue_size,
+                reserved=settings.reserved_interactive,
+                enforce=enforce,
+                fixed=pool in settings.limits,
+            )
+            for pool, limit in settings.plan.items()
+            if pool in catalogue.HTTP_POOLS
+        },
+        breakers={pool: Breaker(latch, enforce=enforce) for pool in catalogue.HTTP_POOLS},
+        retry=Retry(counted=lambda kind: meter.count("retries", reason=kind)),
+        ledger=Ledger(
+            stores.ledger,
+            Budgets(
+                settings.daily_budget_usd,
+                settings.monthly_budget_usd,
+                {name: terms.daily_usd for name, terms in settings.callers.items() if terms.daily_usd is not None},
+            ),
+            enforce=enforce,
+        ),
+        cache=AudioCache(stores.audio, ttl_s=settings.cache_ttl_s, stale_s=settings.cache_stale_s),
+        meter=meter,
+        attempt_timeout_s=settings.attempt_timeout_s,
+    )
+
+
+def _house(settings: Settings) -> House:
+    return House(
+        Rules(settings.tier, catalogue.models() | settings.extra_models),
+        voice_id=settings.voice_id,
+        quality=settings.quality,
+        deadline_s=settings.default_deadline_s,
+        cache_scope=settings.cache_scope,
+        degrade=settings.degrade,
+        callers=settings.callers,
+        enforce=settings.mode == "enforce",
+        ready=bool(settings.api_key),
+    )

@@ -1,0 +1,105 @@
+"""Nothing imports upward: the floors of docs/design.md, walked in the rendered code."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rendering import PACKAGES, SERVICES, Renders, home, names
+
+FLOORS = {
+    0: "request errors faults clock catalogue allowance sound",
+    1: "limiter breaker retry cache ledger meter",
+    2: "flight client listening usage blocking",
+    3: "upstream stores exporters",
+    4: "settings answers wiring logs check commands __main__ __init__",
+    5: "web",
+}
+FLOOR_OF = {module: floor for floor, modules in FLOORS.items() for module in modules.split()}
+EVERY_FILE = [row for row in SERVICES + PACKAGES if row["framework"] == "fastapi"]
+
+
+def modules(speech: Path) -> Iterator[tuple[str, ast.Module]]:
+    """Dotted name below speech/ and tree of each module; testing/ stands apart."""
+    for file in sorted(speech.rglob("*.py")):
+        name = ".".join(file.relative_to(speech).with_suffix("").parts)
+        if not name.startswith("testing."):
+            yield name, ast.parse(file.read_text("utf-8"))
+
+
+def own_imports(name: str, tree: ast.Module) -> Iterator[str]:
+    """Modules of speech/ that *name* imports, wherever in the file, lazily or for types alone."""
+    package = name.split(".")[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1]
+            if node.module:
+                yield ".".join([*base, node.module])
+            else:
+                yield from (".".join([*base, alias.name]) for alias in node.names)
+
+
+def outside_imports(tree: ast.Module) -> set[str]:
+    found = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    found |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level}
+    return {name.split(".")[0] for name in found}
+
+
+def floor(module: str) -> int:
+    top = module.split(".")[0]
+    assert top in FLOOR_OF, f"{module} has no floor: say in FLOORS where it belongs"
+    return FLOOR_OF[top]
+
+
+@pytest.mark.parametrize("answers", EVERY_FILE, ids=names(EVERY_FILE))
+def test_nothing_imports_upward(renders: Renders, answers: dict[str, str]) -> None:
+    """A floor knows only those below and itself; a lazy import is an import."""
+    speech = home(renders.of(answers)) / "speech"
+    upward = [
+        f"{name} (floor {floor(name)}) imports {target} (floor {floor(target)})"
+        for name, tree in modules(speech)
+        for target in own_imports(name, tree)
+        if target.split(".")[0] != "testing" and floor(target) > floor(name)
+    ]
+
+    assert upward == []
+
+
+@pytest.mark.parametrize("answers", EVERY_FILE, ids=names(EVERY_FILE))
+def test_policies_know_nothing_of_each_other(renders: Renders, answers: dict[str, str]) -> None:
+    """Which of them nests in which is said once, in flight.py."""
+    speech = home(renders.of(answers)) / "speech"
+    known = [
+        (name, t)
+        for name, tree in modules(speech)
+        if floor(name) == 1
+        for t in own_imports(name, tree)
+        if floor(t) == 1
+    ]
+
+    assert known == []
+
+
+@pytest.mark.parametrize("answers", EVERY_FILE, ids=names(EVERY_FILE))
+def test_outside_is_known_in_one_place_each(renders: Renders, answers: dict[str, str]) -> None:
+    """The SDK in upstream.py alone, the framework in web/ alone, and neither below floor 3."""
+    speech = home(renders.of(answers)) / "speech"
+    imports = {name: outside_imports(tree) for name, tree in modules(speech)}
+
+    assert [name for name, found in imports.items() if "elevenlabs" in found] == ["upstream"]
+    assert [
+        n for n, found in imports.items() if found & {"fastapi", "starlette", "uvicorn"} and not n.startswith("web.")
+    ] == []
+    for name, found in imports.items():
+        vendors = found & {"elevenlabs", "httpx", "fastapi", "starlette", "prometheus_client"}
+        assert not vendors or floor(name) >= 3, f"{name} imports {vendors}"
+
+
+@pytest.mark.parametrize("answers", EVERY_FILE[:1], ids=names(EVERY_FILE[:1]))
+def test_production_never_imports_the_sandbox(renders: Renders, answers: dict[str, str]) -> None:
+    """testing/ runs as a child process, and could be deleted from a production image."""
+    speech = home(renders.of(answers)) / "speech"
+
+    assert [
+        name for name, tree in modules(speech) if any(t.startswith("testing") for t in own_imports(name, tree))
+    ] == []

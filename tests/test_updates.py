@@ -1,0 +1,200 @@
+"""`copier update`, from the first day: edits survive, and other answers give what a fresh copy would."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from rendering import (
+    PACKAGES,
+    SERVICES,
+    Renders,
+    Template,
+    as_options,
+    commit,
+    copier_cli,
+    files,
+    git,
+    names,
+    update,
+)
+
+
+def one_at_a_time(rows: list[dict[str, Any]], start: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """*start* to each row that differs from it in one answer, and back."""
+    near = [row for row in rows if sum(row[name] != start[name] for name in row) == 1]
+    return [(start, row) for row in near] + [(row, start) for row in near]
+
+
+CHANGES = [
+    *one_at_a_time(SERVICES, SERVICES[0]),
+    *one_at_a_time(PACKAGES, PACKAGES[0]),
+    (SERVICES[0], SERVICES[-1]),
+    (SERVICES[0] | {"pricing_tier": "creator"}, SERVICES[0] | {"pricing_tier": "pro"}),
+    (PACKAGES[0] | {"pricing_tier": "enterprise"}, PACKAGES[0] | {"pricing_tier": "payg"}),
+]
+ALL = list(itertools.permutations(SERVICES, 2)) + list(itertools.permutations(PACKAGES, 2))
+
+
+def arrows(changes: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
+    return [f"{names([old])[0]} to {names([new])[0]}" for old, new in changes]
+
+
+def check(renders: Renders, tmp_path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    project = renders.own(old, tmp_path / "project")
+    update(project, {name: value for name, value in new.items() if name != "layout"})
+
+    assert files(project) == files(renders.of(new))
+
+
+@pytest.mark.parametrize(("old", "new"), CHANGES, ids=arrows(CHANGES))
+def test_another_answer_gives_what_a_fresh_copy_gives(
+    renders: Renders, tmp_path: Path, old: dict[str, Any], new: dict[str, Any]
+) -> None:
+    """copy(A) + update(B) == copy(B), every byte, in both layouts."""
+    check(renders, tmp_path, old, new)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("old", "new"), ALL, ids=arrows(ALL))
+def test_every_change_of_answers(renders: Renders, tmp_path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    """The same, over every ordered pair of offered answers."""
+    check(renders, tmp_path, old, new)
+
+
+def test_edits_survive_a_new_release(changeable: Template, tmp_path: Path) -> None:
+    """An edit in the middle of a file, the owner's lines, dependencies and seeded files: all kept, and ours arrive."""
+    project = changeable.copy(tmp_path / "project", SERVICES[0])
+    mine = {
+        "src/acme_voice/speech/faults.py": edit_in_the_middle(project / "src/acme_voice/speech/faults.py"),
+        ".env.example": append(project / ".env.example", "MY_OWN=1\n"),
+        ".gitignore": append(project / ".gitignore", "my-own/\n"),
+        "README.md": "# Ours\n",
+        "src/acme_voice/app.py": '"""Ours."""\n',
+    }
+    for name, text in mine.items():
+        (project / name).write_text(text)
+    dependencies = project / "pyproject.toml"
+    dependencies.write_text(dependencies.read_text().replace('[speech]",\n]', '[speech]",\n  "boto3",\n]'))
+    commit(project, "mine")
+    changeable.release(
+        "v2.0.0",
+        {
+            "template/{{ home_ }}/speech/faults.py": ('"""', '"""Second edition.  '),
+            "includes/env.jinja": ("\n# --- yours below", "\n# SPEECH_NEW=1\n\n# --- yours below"),
+            "template/.gitignore.jinja": ("\n# --- yours below", "\n.new/\n\n# --- yours below"),
+            "includes/needs.jinja": ("elevenlabs>=2.78,<3", "elevenlabs>=3,<4"),
+            "template/README.md.jinja": ("# {{ package_name }}", "# {{ package_name }}, second edition"),
+        },
+    )
+    update(project, {}, ref=None)
+
+    assert git(project, "diff", "--name-only", "--diff-filter=U") == ""
+    after = {name: content.decode() for name, content in files(project).items()}
+    assert "Second edition." in after["src/acme_voice/speech/faults.py"]
+    assert "# mine, in the middle" in after["src/acme_voice/speech/faults.py"]
+    assert "SPEECH_NEW" in after[".env.example"] and "MY_OWN" in after[".env.example"]
+    assert ".new/" in after[".gitignore"] and "my-own/" in after[".gitignore"]
+    assert "elevenlabs>=3,<4" in after["pyproject.toml"] and "boto3" in after["pyproject.toml"]
+    assert (after["README.md"], after["src/acme_voice/app.py"]) == (mine["README.md"], mine["src/acme_voice/app.py"])
+
+
+def edit_in_the_middle(file: Path) -> str:
+    lines = file.read_text().splitlines(True)
+    middle = next(i for i in range(len(lines) // 2, len(lines)) if lines[i] == "\n")
+    return "".join([*lines[:middle], "\n# mine, in the middle\n", *lines[middle:]])
+
+
+def append(file: Path, line: str) -> str:
+    return file.read_text() + line
+
+
+def test_new_release_gives_what_a_fresh_copy_gives(changeable: Template, tmp_path: Path) -> None:
+    """copy@v1 + update == copy@v2, but for the seeded files, in both layouts."""
+    rows = {"service": SERVICES[0], "package": PACKAGES[0]}
+    projects = {layout: changeable.copy(tmp_path / layout, answers) for layout, answers in rows.items()}
+    (changeable.path / "template/{{ home_ }}/speech/new.py").write_text('"""New."""\n')
+    changeable.release("v2.0.0", {"generator/catalogue/plans.yaml": ("price_usd_month: 22", "price_usd_month: 23")})
+    for layout, project in projects.items():
+        commit(project)
+        update(project, {}, ref=None)
+
+        assert files(project) == files(changeable.copy(tmp_path / f"fresh-{layout}", rows[layout]))
+
+
+def test_a_retired_plan_is_kept(changeable: Template, tmp_path: Path) -> None:
+    """Marked, it stays what it was; only a plan that vanished would turn into the default."""
+    project = changeable.copy(tmp_path / "project", SERVICES[0] | {"pricing_tier": "scale"})
+    commit(project)
+    changeable.release(
+        "v2.0.0", {"generator/catalogue/plans.yaml": ("  scale:\n", "  scale:\n    retired: '2027-01-01'\n")}
+    )
+    update(project, {}, ref=None)
+
+    assert yaml.safe_load((project / ".copier-answers.yml").read_text())["pricing_tier"] == "scale"
+
+
+def test_a_name_that_becomes_forbidden_stays(changeable: Template, tmp_path: Path) -> None:
+    """Names are judged at birth only: else a longer list would rename a project to the default."""
+    project = changeable.copy(tmp_path / "project", SERVICES[0])
+    commit(project)
+    changeable.release("v2.0.0", {"includes/names.jinja": ("set taken = '", "set taken = 'acme_voice ")})
+    update(project, {}, ref=None)
+
+    assert yaml.safe_load((project / ".copier-answers.yml").read_text())["package_name"] == "acme_voice"
+
+
+@pytest.mark.parametrize(
+    ("answers", "leftover"),
+    [
+        (SERVICES[0], "gateway: true\npackage_dir: src/x\nquality: balanced\n"),
+        (PACKAGES[0], "deploy: true\nproject_name: Other\npackage_name: other\nquality: balanced\n"),
+    ],
+    ids=["service", "package"],
+)
+def test_leftovers_in_the_answers_file_do_no_harm(
+    renders: Renders, tmp_path: Path, answers: dict[str, Any], leftover: str
+) -> None:
+    """Recorded answers are played back through --data: what is not asked there, or no more, is not refused."""
+    project = renders.own(answers, tmp_path / "project")
+    recorded = next(project.glob(".copier-answers*.yml"))
+    recorded.write_text(recorded.read_text() + leftover)
+    commit(project)
+    update(project, {"pricing_tier": "pro"})
+
+    assert files(project) == files(renders.of(answers | {"pricing_tier": "pro"}))
+
+
+def test_package_touches_nothing_of_its_host(template: Template, host: Path) -> None:
+    """Into a flat project that has files of all our names: one folder and one answers file are new."""
+    done = copier_cli("copy", "--defaults", *as_options({"layout": "package", "gateway": "yes"}), template.path, host)
+    status = git(host, "status", "--porcelain", "-uall").splitlines()
+
+    assert done.returncode == 0, done.stderr
+    assert [line for line in status if not line.startswith("??")] == []
+    outside = {line[3:] for line in status if not line[3:].startswith("app/speech/")}
+    assert outside == {".copier-answers.elevenlabs.yml"}
+
+
+def test_package_is_updated_by_its_own_answers_file(template: Template, host: Path) -> None:
+    """-a names it; nothing but the plan's three places changes."""
+    copier_cli("copy", "--defaults", "-d", "layout=package", template.path, host)
+    commit(host)
+    update_it = ("update", "--defaults", "-a", ".copier-answers.elevenlabs.yml", "--vcs-ref", ":current:")
+    done = copier_cli(*update_it, "-d", "pricing_tier=pro", cwd=host)
+
+    assert done.returncode == 0, done.stderr
+    assert set(git(host, "diff", "--name-only").splitlines()) == {
+        ".copier-answers.elevenlabs.yml",
+        "app/speech/.env.example",
+        "app/speech/answers.py",
+    }
+
+
+def test_home_is_where_the_answers_say(template: Template, tmp_path: Path) -> None:
+    """A package folder may lie as deep as it likes."""
+    template.copy(tmp_path / "host", {"layout": "package", "package_dir": "apps/voice-api/MySite"})
+
+    assert set(p.name for p in (tmp_path / "host").iterdir()) == {".copier-answers.elevenlabs.yml", "apps"}
+    assert (tmp_path / "host/apps/voice-api/MySite/speech/answers.py").exists()
