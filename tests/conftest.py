@@ -21,7 +21,6 @@ os.environ |= {
     "GIT_CONFIG_VALUE_0": "main",
     **{f"GIT_{who}_{what}": "tests@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
     "PYTHONWARNINGS": "ignore",
-    "PYTHONDONTWRITEBYTECODE": "1",
 }
 for name in [n for n in os.environ if n.startswith(("ELEVENLABS_", "SPEECH_")) or n in ("GIT_DIR", "GIT_WORK_TREE")]:
     del os.environ[name]

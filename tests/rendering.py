@@ -14,6 +14,10 @@ from typing import Any, NamedTuple
 import copier
 import yaml
 
+if hasattr(yaml, "CSafeLoader"):
+    # The catalogue's YAML is a third of a render; only the command line, which tests start too, has to wait for it.
+    yaml.SafeLoader = yaml.CSafeLoader  # type: ignore[assignment, misc]
+
 ROOT = Path(__file__).parent.parent
 SPEECH = ROOT / "template/{{ home_ }}/speech"
 Answers = Mapping[str, Any]
@@ -136,7 +140,7 @@ class Renders(NamedTuple):
 
     def own(self, answers: Answers, dest: Path) -> Path:
         """A render, committed, for one test alone."""
-        shutil.copytree(self.of(answers), dest)
+        shutil.copytree(self.of(answers), dest, ignore=shutil.ignore_patterns("__pycache__"))
         commit(dest, "rendered")
         return dest
 

@@ -7,9 +7,10 @@ import sys
 import tomllib
 from typing import Any
 
+import jinja2
 import pytest
 import yaml
-from rendering import ROOT, SPEECH, files, git
+from rendering import OFFERED, ROOT, SPEECH, files, git
 
 from generator import manifest
 
@@ -47,12 +48,16 @@ def test_defaults_of_what_may_change_are_constants() -> None:
 
 def test_every_excluded_name_exists() -> None:
     """A misspelt line in _exclude would render a file that nobody asked for, without a word."""
-    block = next(entry for entry in SETTINGS["_exclude"] if "\n" in entry)
+    block = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
+        next(entry for entry in SETTINGS["_exclude"] if "\n" in entry)
+    )
     folder = ROOT / "template"
-    for line in (line[1:] for line in block.splitlines() if line.startswith("/")):
-        wanted = [line.replace("{{ name }}", name) for name in ("fastapi", "memory", "disk", "prometheus")]
+    for answers in OFFERED:
+        gateway = answers["framework"] != "none" and answers.get("gateway", True)
+        for line in block.render(answers, gateway_=gateway, home_="{{ home_ }}").splitlines():
+            name = line.removeprefix("/")
 
-        assert any([*folder.glob(name), *folder.glob(f"{name}.jinja")] for name in wanted), line
+            assert [*folder.glob(name), *folder.glob(f"{name}.jinja")], line
 
 
 def test_git_carries_every_template_file() -> None:

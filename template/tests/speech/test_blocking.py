@@ -189,14 +189,16 @@ def test_a_fork_has_a_client_of_its_own(speech: Blocking, toys: list[Toy]) -> No
         pid = os.fork()
         if pid == 0:
             os._exit(0 if cast(str, speech.synthesize("child")) == "CHILD" and len(toys) == 2 else 1)
-        assert [future.result() for future in busy] == ["X"] * 8
+        assert [cast(str, future.result()) for future in busy] == ["X"] * 8
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert len(toys) == 1 and cast(str, speech.synthesize("parent")) == "PARENT"
 
 
 def test_the_real_client_from_many_threads(speech_sandbox: SandboxThread) -> None:
     """Twenty different texts from twenty threads: all spoken, never more at once than the plan allows."""
-    settings = Settings(api_key="sandbox-key-0123456789", base_url=speech_sandbox.url, env="development", tier="creator")
+    settings = Settings(
+        api_key="sandbox-key-0123456789", base_url=speech_sandbox.url, env="development", tier="creator"
+    )
     speech_sandbox.set(latency_s=0.05)
     with SpeechClient(settings).blocking() as speech, ThreadPoolExecutor(20) as pool:
         audios = list(pool.map(lambda n: speech.synthesize(f"text {n}", model_id="eleven_v4"), range(20)))

@@ -1,4 +1,4 @@
-"""The breaker and the latch: they open for upstream's illness and our account's, for nothing else, and let one probe by."""
+"""The breaker opens for upstream's illness, the latch for our account's, neither for anything else; one probe each."""
 
 import asyncio
 import logging
@@ -39,8 +39,8 @@ async def calls(breaker: Breaker, *ends: str | None) -> list[str]:
     return [await call(breaker, each) for each in ends]
 
 
-async def opened(**options: float) -> Breaker:
-    breaker = Breaker(Latch(), **options)  # type: ignore[arg-type]
+async def opened() -> Breaker:
+    breaker = Breaker(Latch())
     await calls(breaker, *["server"] * 5)
     return breaker
 
@@ -279,12 +279,13 @@ async def test_a_call_from_before_does_not_clear_the_latch() -> None:
 async def test_breaker_and_latch_do_not_use_up_each_others_probe() -> None:
     """Who is refused by the one has not asked the other."""
     latch = Latch()
-    well, ill, worse = Breaker(latch), Breaker(latch), Breaker(latch, open_s=100)
+    well, ill, worse = Breaker(latch), Breaker(latch), Breaker(latch)
+    slow = [asyncio.create_task(call(worse, "server", seconds=58)) for _ in range(5)]
     await calls(ill, *["server"] * 5)
-    await calls(worse, *["server"] * 5)
     await call(well, "quota")
 
-    await asyncio.sleep(60)
+    await asyncio.gather(*slow)  # worse is open from now on
+    await asyncio.sleep(2)
     assert ["circuit_open", "quota", "insufficient_credits"] == [
         await call(worse),
         await call(well, "quota"),

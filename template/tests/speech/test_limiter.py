@@ -228,6 +228,17 @@ async def test_a_reserved_slot_is_open_to_interactive_past_an_older_line() -> No
     await asyncio.gather(*others)
 
 
+async def test_a_ticket_that_became_urgent_takes_a_reserved_slot_at_once() -> None:
+    """An interactive reader joins what waits as batch: it doesn't wait for a release."""
+    limiter, mine = Limiter("flash", 2, reserved=1), ticket(BATCH)
+    tasks = queue(limiter, ticket(), mine)
+    await asyncio.sleep(0.5)
+    mine.priority = INTERACTIVE
+    limiter.reorder(mine)
+
+    assert [0, 0.5] == await started(*tasks)
+
+
 async def test_reserved_slots_starve_nobody() -> None:
     """Urgent calls without end keep their slots, but an aged batch call gets its turn between them."""
     limiter = Limiter("flash", 4, reserved=1)
@@ -274,6 +285,17 @@ async def test_in_a_full_line_the_worst_place_is_refused() -> None:
     with pytest.raises(Overloaded, match="full"):
         await worst
     assert [0, 1, 2] == await started(first, *urgent, second)
+
+
+async def test_the_worst_place_may_be_on_its_way_out() -> None:
+    """A waiter cancelled in the instant it is displaced just leaves."""
+    limiter = Limiter("flash", 1, queue_size=1)
+    first, worst = queue(limiter, ticket(), ticket(BATCH))
+    await asyncio.sleep(0)
+    worst.cancel()
+
+    assert 1 == await call(limiter, ticket(INTERACTIVE))  # worst has not run since
+    assert worst.cancelled() and first.done()
 
 
 async def test_without_a_line_only_free_slots_are_given() -> None:
@@ -376,6 +398,19 @@ async def test_retry_after_is_true(waiting: int, within: float, burst: bool) -> 
             task.cancel()
 
     assert got_in[1.0] >= 19 and got_in[0.5] <= 2
+
+
+async def test_slots_above_a_lowered_limit_are_nobodys_turn() -> None:
+    """Four run where two are allowed now: the first two ends let nobody in."""
+    limiter, tasks = Limiter("flash", 4), []
+    await measured(limiter, 1.0)
+    for _ in range(4):
+        tasks += queue(limiter, ticket())
+        await asyncio.sleep(0.1)
+    hear(limiter, 2)
+
+    assert [True, False] == [limiter.late(NORMAL, 1.0 + turn, False) is not None for turn in (1.15, 1.25)]
+    await asyncio.gather(*tasks)
 
 
 async def test_late_answers_for_somebody_who_joins_a_waiting_ticket() -> None:
@@ -504,7 +539,7 @@ async def test_after_a_header_lowered_the_limit_older_refusals_are_no_news() -> 
 
 @pytest.mark.parametrize(("plan", "then"), [(2, 1), (1, 1), (3, 2), (4, 3), (60, 48)])
 async def test_a_cut_takes_at_least_one_and_leaves_at_least_one(plan: int, then: int) -> None:
-    """max(1, min(limit - 1, 0.8 limit))."""
+    """A fifth, at least one, and never the last."""
     limiter = Limiter("flash", plan)
     (lease,) = await holding(limiter)
     lease.refused(None)
@@ -564,6 +599,15 @@ async def test_a_higher_limit_lets_waiters_in_at_once() -> None:
     hear(limiter, 3, 3, 3)
 
     assert [0, 0.5, 0.5] == await started(*tasks)
+
+
+async def test_a_header_that_tells_nothing_new_does_not_undo_a_cut() -> None:
+    """The account still allows 10, but somebody else uses it: growing back is slow."""
+    limiter = Limiter("flash", 10)
+    (lease,) = await holding(limiter)
+    lease.refused(None)
+
+    assert 8 == hear(limiter, 10, 10, 10, 10)
 
 
 async def test_a_lower_limit_takes_no_slot_back() -> None:
@@ -674,13 +718,23 @@ async def test_observing_counts_and_never_refuses() -> None:
     """``enforce=False``: everybody goes through at once; what would have waited or been refused is counted."""
     limiter = Limiter("flash", 2, queue_size=3, enforce=False)
     await measured(limiter, 1.0)
+    await call(limiter, ticket(within=0.5))  # enforcing would let it try: a slot is free
     tasks = queue(limiter, *(ticket() for _ in range(6)), ticket(within=1.5))
     await asyncio.sleep(0)
 
     counted = limiter.snapshot()
-    assert [1.0] * 7 == await started(*tasks)
-    assert (7, 3, 2) == (counted["in_flight"], counted["waited"], counted["shed"])
     assert limiter.late(NORMAL, now(), True) is None
+    assert [2.0] * 7 == await started(*tasks)
+    assert (7, 3, 2) == (counted["in_flight"], counted["waited"], counted["shed"])
+
+
+async def test_observing_takes_the_calls_above_the_limit_for_the_line() -> None:
+    """A burst that enforcing would serve two by two: whoever could not have been in time is counted."""
+    limiter = Limiter("flash", 2, enforce=False)
+    await measured(limiter, 1.0)
+    await asyncio.gather(*queue(limiter, *(ticket(within=3.5) for _ in range(10))))
+
+    assert (4, 4) == (limiter.snapshot()["waited"], limiter.snapshot()["shed"])
 
 
 async def test_its_repr_tells_how_it_stands() -> None:

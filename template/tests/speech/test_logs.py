@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 
 from speech.errors import InvalidRequest, SpeechError
-from speech.logs import QUIET, JsonLines, configure, is_fit, spellings
+from speech.logs import QUIET, configure, is_fit, spellings
 from speech.settings import Settings
 from speech.testing.plugin import SandboxThread
 from speech.wiring import SpeechClient
@@ -28,14 +28,19 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """Standard error, after ``configure`` of this key; afterwards the logging of the tests is as it was."""
     root, stream = logging.getLogger(), io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
-    kept = [(logger, logger.level) for logger in (root, *map(logging.getLogger, QUIET))]
+    kept = [(logger, logger.level) for logger in everybody()]
     handlers = root.handlers[:]
     root.handlers.clear()
     configure(Settings(api_key=KEY, client_keys=(("web", "client-key-0123456789"),), env="development"))
     yield stream
     root.handlers[:] = handlers
-    for logger, level in kept:
-        logger.setLevel(level)
+    for logger in everybody():
+        logger.setLevel(dict(kept).get(logger, logging.NOTSET))
+
+
+def everybody() -> list[logging.Logger]:
+    """Every logger that there is, the root included."""
+    return [logging.getLogger(), *map(logging.getLogger, {*QUIET, *logging.root.manager.loggerDict})]
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
@@ -53,24 +58,14 @@ def test_a_record_is_one_json_line(heard: io.StringIO) -> None:
     }  # fmt: skip
 
 
-def test_the_level_is_the_setting() -> None:
-    """``SPEECH_LOG_LEVEL``."""
-    root = logging.getLogger()
-    level, handlers = root.level, root.handlers[:]
-    root.handlers.clear()
-    try:
-        configure(Settings(log_level="error"))
-        assert root.level == logging.ERROR
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)
-
-
-def test_staging_is_named() -> None:
-    """It is production in all but name, so its lines say which they are."""
-    record = logging.makeLogRecord({"name": "x", "msg": "x", "levelname": "INFO"})
-    assert json.loads(JsonLines(env="staging").format(record))["env"] == "staging"
-    assert "env" not in json.loads(JsonLines().format(record))
+def test_level_and_environment_are_the_settings(heard: io.StringIO, capsys: pytest.CaptureFixture[str]) -> None:
+    """``SPEECH_LOG_LEVEL``; and staging, which is production in all but name, says in each line which it is."""
+    for env in ("staging", "production"):
+        configure(Settings(env=env, log_level="error"))
+        logging.getLogger("x").warning("not at this level")
+        logging.getLogger("x").error("at this level")
+    staging, production = map(json.loads, capsys.readouterr().err.splitlines())
+    assert staging["env"] == "staging" and "env" not in production
 
 
 @pytest.mark.parametrize(
@@ -147,7 +142,8 @@ async def test_traffic_at_the_lowest_level_tells_neither_key_nor_text(
     """Speaking, transcribing, failing: with every logger there is at level 1."""
     settings = Settings(api_key=KEY, base_url=speech_sandbox.url, env="development", cache_dir=tmp_path)
     async with SpeechClient(settings) as speech:
-        _everything_at_level_one()
+        for logger in everybody():
+            logger.setLevel(1)
         audio = await speech.synthesize(TEXT)
         await speech.transcribe(audio.data)
         with suppress(SpeechError):
@@ -158,9 +154,3 @@ async def test_traffic_at_the_lowest_level_tells_neither_key_nor_text(
     assert len(lines(heard)) >= 4
     spelt = [*spellings(TEXT), *spellings(KEY), "Marked", "Zo\\u00eb", "Zoë"]
     assert not [found for found in spelt if found in heard.getvalue()]
-
-
-def _everything_at_level_one() -> None:
-    for name in list(logging.root.manager.loggerDict):
-        logging.getLogger(name).setLevel(1)
-    logging.getLogger().setLevel(1)

@@ -28,8 +28,8 @@ def longest() -> float:
     return 1.0
 
 
-def retry(**options: float) -> Retry:
-    return Retry(chance=longest, **options)  # type: ignore[arg-type]
+def retry(tries: int = 3) -> Retry:
+    return Retry(tries, chance=longest)
 
 
 async def fly(retry: Retry, *script: Exception | None, trip: Trip | None = None) -> list[float]:

@@ -1,6 +1,8 @@
 """Keys: who calls, who may see everything, and when a service without keys does not start."""
 
 import base64
+import hmac
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,21 @@ def test_anything_else_is_nobody(door: Doorkeeper, headers: dict[str, str]) -> N
         door.caller(headers)
     assert (refused.value.status, refused.value.code) == (401, "invalid_client_key")
     assert ALICE not in refused.value.message
+
+
+@pytest.mark.parametrize("key", [ALICE, ADMIN, "nobody's"])
+def test_every_key_is_compared(door: Doorkeeper, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """Whichever fits, if any: the time an answer takes says nothing about the keys."""
+    compared: list[bytes] = []
+
+    def counting(given: bytes, known: bytes) -> bool:
+        compared.append(known)
+        return given == known
+
+    monkeypatch.setattr(hmac, "compare_digest", counting)
+    with suppress(UnknownCaller):
+        door.caller({"xi-api-key": key})
+    assert len(compared) == 3
 
 
 def test_only_admin_sees_what_concerns_everybody(door: Doorkeeper) -> None:

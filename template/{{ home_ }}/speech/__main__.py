@@ -8,11 +8,13 @@ import argparse
 import asyncio
 import os
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 from . import check, commands, logs
@@ -32,7 +34,6 @@ EXAMPLES = f"""examples:
   {PROG} warm phrases.txt               priced, asked, then kept in the cache
 """
 
-
 Run = Callable[[argparse.Namespace, int], int]  # takes how many variables came out of .env
 
 
@@ -45,8 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return sandbox(argv[1:])
     options = _parser().parse_args(argv)
     try:
+        read = _read_dotenv(DOTENV, os.environ)
         with _sandbox() if options.sandbox else nullcontext():
-            return int(options.run(options, _read_dotenv(DOTENV, os.environ)))
+            return int(options.run(options, read))
     except SettingsError as error:
         return _refuse(str(error), 2)
     except (CantDo, SpeechError) as error:
@@ -66,9 +68,8 @@ def _refuse(lines: str, code: int) -> int:
 def _serve(options: argparse.Namespace, read: int) -> int:
     if not GATEWAY:
         return _refuse("this project has no HTTP routes of its own to serve; your application serves itself", 2)
-    from .web.serve import serve
-
-    return serve(options.host, options.port, options.workers, read)
+    serve = import_module(".web.serve", __package__).serve  # not rendered where there are no routes
+    return int(serve(options.host, options.port, options.workers, read))
 
 
 def _check(options: argparse.Namespace, read: int) -> int:
@@ -141,7 +142,7 @@ def _whole(lowest: int, highest: int) -> Callable[[str], int]:
 def _read_dotenv(path: Path, environ: MutableMapping[str, str]) -> int:
     """Set what is missing from lines of ``NAME=value``; how many that were."""
     before = len(environ)
-    for line in path.read_text("utf-8").splitlines() if path.is_file() else ():
+    for line in path.read_text("utf-8", "replace").splitlines() if path.is_file() else ():
         name, is_one, value = line.strip().removeprefix("export ").partition("=")
         if is_one and not name.startswith("#"):
             value = value.strip()
@@ -163,6 +164,7 @@ def _sandbox() -> Iterator[None]:
         start_new_session=True,  # Ctrl-C is for us: it must outlive what we have under way
     )
     assert child.stdout
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # nor may it outlive us
     try:
         if not (url := child.stdout.readline().strip()):
             raise CantDo("the sandbox did not start")

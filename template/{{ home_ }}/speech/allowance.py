@@ -20,20 +20,18 @@ GROWS_S = 10.0
 class Allowance:
     """One process's share of one pool's limit, at least 1.
 
-    ``limit`` is what may be in flight, at most ``top``. ``epoch`` counts the times it fell: a call that was let in before
-    the last fall tells nothing new by being refused, so that one incident cuts once.
+    ``limit`` is what may be in flight, at most ``top``. ``epoch`` counts the times it fell: a call that was let in
+    before the last fall tells nothing new by being refused, so that one incident cuts once.
     """
 
-    def __init__(self, pool: str, plan: int, *, processes: int = 1, fixed: bool = False) -> None:
+    def __init__(self, pool: str, plan: int, processes: int, fixed: bool) -> None:
         if plan < processes:
-            raise ValueError(
-                f"pool {pool}: {plan} calls at once can't be shared out to {processes} processes; run fewer"
-            )
+            raise ValueError(f"{pool}: {plan} calls at once can't be shared out to {processes} processes; run fewer")
         self.plan, self.processes, self.fixed = plan, processes, fixed
         self.limit = self.ceiling = self._share(plan)
-        self.others = self.epoch = self.changes = self.cuts = 0
-        self._higher: list[int] = []
-        self._foreign: deque[int] = deque(maxlen=5)
+        self.others = self.epoch = self.cuts = 0
+        self._said = deque([self.limit] * 3, maxlen=3)
+        self._foreign = deque([0] * 5, maxlen=5)
         self._moved_at = -math.inf
 
     @property
@@ -51,51 +49,42 @@ class Allowance:
             self._make_room(max(0, current - ours))
 
     def refused(self, epoch: int, said: int | None) -> None:
-        """A call that was let in at ``epoch`` was one too many; ``said`` is the account's number, if upstream named it."""
+        """A call let in at ``epoch`` was one too many; ``said`` is the account's number, if upstream named it."""
         if epoch < self.epoch:
             return
         self.cuts += 1
         if said is None or self._share(said) >= self.limit:
-            self._move(max(1, min(self.limit - 1, int(0.8 * self.limit))))
+            self._move(max(1, int(0.8 * self.limit)))
         elif self.fixed:
             self._move(self._share(said))
         else:
-            self._allow(self._share(said))
+            self._believe(self._share(said))
 
     def grow(self) -> bool:
         """One more, if it is time for it. To be asked while somebody waits."""
-        due = self.limit < self.top and now() - self._moved_at >= GROWS_S
-        if due:
+        if due := self.limit < self.top and now() - self._moved_at >= GROWS_S:
             self._move(self.limit + 1)
         return due
 
     def snapshot(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("limit", "ceiling", "plan", "others", "changes", "cuts")}
+        return {name: getattr(self, name) for name in ("limit", "ceiling", "plan", "others", "cuts")}
 
     def _share(self, account: int) -> int:
         return max(1, account // self.processes)
 
     def _believe(self, ceiling: int) -> None:
-        if ceiling > self.ceiling:
-            self._higher.append(ceiling)
-            if len(self._higher) < 3:
-                return
-            ceiling = min(self._higher)
-        self._allow(ceiling)
-
-    def _allow(self, ceiling: int) -> None:
-        rises, self.ceiling = ceiling > self.ceiling, ceiling
-        self._higher.clear()
-        self._move(self.top if rises else min(self.limit, self.top))
+        """The least of the last three: so a lower number counts at once, a higher one when it has been said thrice."""
+        self._said.append(ceiling)
+        before, self.ceiling = self.ceiling, min(self._said)
+        self._move(self.top if self.ceiling > before else min(self.limit, self.top))
 
     def _make_room(self, foreign: int) -> None:
         """Others count with what all of the last five answers saw of them: one alone may have crossed a call's end."""
         self._foreign.append(foreign)
-        before, self.others = self.others, min(self._foreign) if len(self._foreign) == 5 else 0
+        before, self.others = self.others, min(self._foreign)
         self._move(min(self.limit + max(0, before - self.others), self.top))
 
     def _move(self, limit: int) -> None:
         if limit != self.limit:
             self.epoch += limit < self.limit
-            self.changes += 1
             self.limit, self._moved_at = limit, now()

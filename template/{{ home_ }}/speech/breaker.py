@@ -14,17 +14,23 @@ The latch is about our account instead: a refused key or spent credits don't men
 
 import logging
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 from .clock import now
-from .errors import CircuitOpen, UpstreamFault
+from .errors import CircuitOpen, SpeechError
 from .faults import TABLE, Fault
 
 logger = logging.getLogger(__name__)
 
+FAILURES, WINDOW = 5, 10
+OPEN_S, OPEN_S_MAX = 5.0, 60.0
 REFUSALS = 3  # of our key, in a row: a single one may be a hiccup of theirs
 LATCH_PROBE_S = 60.0
 PROBE_TAKES_S = 1.0  # when to ask again while a probe is out
+
+ONLY_WATCHED = -1, -1  # states that never were: such a call's result counts nowhere
 
 Outcome = Literal["well", "alive", "ill", "key", "quota"] | None  # None: tells nothing
 
@@ -33,16 +39,14 @@ class Latch:
     """Shut when our key is refused three times in a row, or the credits are spent; one probe a minute opens it."""
 
     def __init__(self) -> None:
-        self._why: Literal["", "key", "quota"] = ""
+        self._why, self._probe_at, self._probing = "", 0.0, False
+        self._since: float | None = None
         self._refusals = self._generation = 0
-        self._since = self._probe_at = 0.0
-        self._probing = False
 
     def enter(self) -> int:
         """The number of the state a call begins in. Raises what latched it, but for the probe."""
         if self._why:
-            left_s = max(self._probe_at - now(), PROBE_TAKES_S if self._probing else 0.0)
-            if left_s > 0:
+            if left_s := _left_s(self._probe_at, self._probing):
                 raise TABLE[self._why].error(f"{TABLE[self._why].says}.", retry_after_s=left_s)
             self._probing, self._probe_at = True, now() + LATCH_PROBE_S
         return self._generation
@@ -55,7 +59,9 @@ class Latch:
         if self._why and outcome is None:
             self._probe_at = now()
         elif outcome == "well":
-            self._clear()
+            if self._why:
+                logger.warning("ElevenLabs serves this account again")
+            self._why, self._since, self._refusals = "", None, 0
         elif not self._why and (outcome == "quota" or outcome == "key"):
             self._refusals += outcome == "key"
             if outcome == "quota" or self._refusals >= REFUSALS:
@@ -63,48 +69,37 @@ class Latch:
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data; ``since`` is an instant of the loop's clock."""
-        state, since = ("latched", self._since) if self._why else ("closed", None)
-        return {"state": state, "why": self._why, "since": since}
+        return {"state": "latched" if self._why else "closed", "why": self._why, "since": self._since}
 
-    def __repr__(self) -> str:
-        return f"<Latch shut: {self._why}>" if self._why else f"<Latch closed, {self._refusals} refusals in a row>"
-
-    def _shut(self, why: Literal["key", "quota"]) -> None:
+    def _shut(self, why: str) -> None:
         self._why, self._since, self._probe_at = why, now(), now() + LATCH_PROBE_S
         self._generation += 1
         logger.error("%s: from now on calls fail at once, but for one probe a minute", TABLE[why].says)
 
-    def _clear(self) -> None:
-        if self._why:
-            logger.warning("ElevenLabs serves this account again")
-            self._generation += 1
-        self._why, self._refusals = "", 0
-
 
 class Breaker:
-    """One pool's. The mutable state is ``_state`` and what was counted in it; only ``_move`` changes the former."""
+    """One pool's. The mutable state is ``_state`` and what was counted in it.
 
-    def __init__(
-        self,
-        latch: Latch,
-        *,
-        enforce: bool = True,
-        failures: int = 5,
-        window: int = 10,
-        open_s: float = 5.0,
-        open_s_max: float = 60.0,
-    ) -> None:
-        self.latch, self.enforce, self.failures = latch, enforce, failures
-        self.open_s, self.open_s_max = open_s, open_s_max
+    ``_opened`` is the number that calls carry: nobody but the probe begins between an opening and the next closing.
+    """
+
+    def __init__(self, latch: Latch, *, enforce: bool = True) -> None:
+        self.latch, self.enforce = latch, enforce
         self._state: Literal["closed", "open", "half_open"] = "closed"
-        self._failed: deque[bool] = deque(maxlen=window)
-        self._open_s, self._until = open_s, 0.0
-        self._generation = self._opened = 0
-        self._probing = False
+        self._failed: deque[bool] = deque(maxlen=WINDOW)
+        self._open_s, self._until = OPEN_S, 0.0
+        self._opened, self._probing = 0, False
 
-    def guard(self) -> "Guard":
+    @asynccontextmanager
+    async def guard(self) -> AsyncIterator[None]:
         """``async with`` it around a call. Raises CircuitOpen, or what the latch says, with ``retry_after_s``."""
-        return Guard(self)
+        states = self._enter()
+        try:
+            yield
+        except BaseException as error:
+            self._leave(states, error.verdict.health if isinstance(error, Fault) else None)
+            raise
+        self._leave(states, "well")
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data, to be asked for on the loop; ``failures`` of the last calls, ``opened`` how often."""
@@ -114,73 +109,49 @@ class Breaker:
     def __repr__(self) -> str:
         """``<Breaker open for 10 s, 5 of the last 9 failed, opened 2 times>``"""
         state = f"open for {self._open_s:g} s" if self._state == "open" else self._state.replace("_", " ")
-        return f"<Breaker {state}, {sum(self._failed)} of the last {len(self._failed)} failed, opened {self._opened} times>"
+        failed = f"{sum(self._failed)} of the last {len(self._failed)} failed"
+        return f"<Breaker {state}, {failed}, opened {self._opened} times>"
 
-    def _enter(self) -> tuple[int, int] | None:
-        """The states the call begins in, ours and the latch's; None for one that is let through only to watch."""
+    def _enter(self) -> tuple[int, int]:
+        """The states the call begins in, ours and the latch's: who is refused by the one doesn't ask the other."""
         try:
-            self._ask()
-            states = self._generation, self.latch.enter()
-        except (CircuitOpen, UpstreamFault):
+            if left_s := _left_s(self._until, self._probing):
+                raise CircuitOpen("ElevenLabs is failing; try again later.", retry_after_s=left_s)
+            states = self._opened, self.latch.enter()
+        except SpeechError:
             if self.enforce:
                 raise
-            return None
+            return ONLY_WATCHED
+        if self._state == "open":
+            self._state = "half_open"
         self._probing = self._state == "half_open"
         return states
 
-    def _ask(self) -> None:
-        if self._state == "open" and now() >= self._until:
-            self._move("half_open")
-        if self._state == "open" or self._probing:
-            left_s = self._until - now() if self._state == "open" else PROBE_TAKES_S
-            raise CircuitOpen("ElevenLabs is failing; try again later.", retry_after_s=left_s)
-
     def _leave(self, states: tuple[int, int], outcome: Outcome) -> None:
-        generation, latched = states
+        opened, latched = states
         self.latch.leave(latched, outcome)
-        if generation != self._generation:
+        if opened != self._opened:
             return
         if self._state == "half_open":
             self._end_probe(outcome)
         elif outcome in ("well", "ill"):
             self._failed.append(outcome == "ill")
-            if sum(self._failed) >= self.failures:
-                self._move("open")
+            if sum(self._failed) >= FAILURES:
+                self._open(OPEN_S)
 
     def _end_probe(self, outcome: Outcome) -> None:
         self._probing = False
         if outcome == "ill":
-            self._open_s = min(2 * self._open_s, self.open_s_max)
-            self._move("open")
+            self._open(min(2 * self._open_s, OPEN_S_MAX))
         elif outcome is not None:
-            self._open_s = self.open_s
+            self._state = "closed"
             self._failed.clear()
-            self._move("closed")
 
-    def _move(self, state: Literal["closed", "open", "half_open"]) -> None:
-        self._state = state
-        self._generation += 1
-        if state == "open":
-            self._opened += 1
-            self._until = now() + self._open_s
+    def _open(self, seconds: float) -> None:
+        self._state, self._open_s, self._until = "open", seconds, now() + seconds
+        self._opened += 1
 
 
-class Guard:
-    """One call under the breaker's eyes: refused on the way in, judged on the way out."""
-
-    def __init__(self, breaker: Breaker) -> None:
-        self._breaker = breaker
-        self._states: tuple[int, int] | None = None
-
-    async def __aenter__(self) -> None:
-        self._states = self._breaker._enter()
-
-    async def __aexit__(self, _type: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
-        if self._states:
-            self._breaker._leave(self._states, _outcome(error))
-
-
-def _outcome(error: BaseException | None) -> Outcome:
-    if error is None:
-        return "well"
-    return error.verdict.health if isinstance(error, Fault) else None
+def _left_s(until: float, probing: bool) -> float:
+    """How long nobody may ask; 0 if the next one may."""
+    return max(until - now(), PROBE_TAKES_S if probing else 0.0)

@@ -36,7 +36,7 @@ async def _findings(online: bool, read: int) -> AsyncIterator[Finding]:
         for line in str(error).splitlines():
             yield "FAIL", line
         return
-    for finding in (*_environment(settings), *_plan(settings), *_voice(settings), *_files()):
+    for finding in (*_environment(settings), *_plan(settings), *_voice(settings), *_files(Path(__file__).parent)):
         yield finding
     async for finding in _backend(settings):
         yield finding
@@ -102,9 +102,8 @@ def _models(names: set[str], why: str) -> Iterator[Finding]:
             )
 
 
-def _files() -> Iterator[Finding]:
+def _files(here: Path) -> Iterator[Finding]:
     """Whether what the template keeps was edited here: not wrong, but an update has to merge it."""
-    here = Path(__file__).parent
     manifest: dict[str, str] = json.loads((here / "MANIFEST.json").read_text("utf-8"))
     edited = [name for name, known in manifest.items() if (here / name).is_file() and _hash(here / name) != known]
     if edited:

@@ -20,7 +20,7 @@ from .clock import now, today
 from .errors import InvalidRequest, Overloaded
 from .flight import Flight, Policies, Reader
 from .listening import Listening, TimedListening
-from .request import CacheMode, Priority, Rules, SpeechRequest, Terms, TranscriptionRequest
+from .request import CacheMode, Priority, Request, Rules, Shape, SpeechRequest, Terms, TranscriptionRequest
 from .sound import measure
 
 DEADLINE_S_MAX = 600.0
@@ -53,7 +53,7 @@ class House:
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """Whole audio. ``credits`` and ``cost_usd`` are what this caller's answer cost: nothing for a hit or a ride along."""
+    """Whole audio. ``credits`` and ``cost_usd`` are what this answer cost: nothing for a hit or a ride along."""
 
     data: bytes
     media_type: str
@@ -108,13 +108,10 @@ class Client:
 
         Raises SpeechError: InvalidRequest, Rejected, DeadlineExceeded or UpstreamFault.
         """
-        listening = self._listen(text, whole=True, **wishes)
-        async with listening:
-            data = b"".join([chunk async for chunk in listening])
-        return Audio(
-            data, listening.media_type, listening.model_id, listening.cache, listening.degraded, listening.characters,
-            listening.credits, listening.cost_usd, listening.request_id or listening.id, listening.alignment,
-        )  # fmt: skip
+        async with self._listen(text, whole=True, **wishes) as it:
+            data = await it.read()
+        said = (it.media_type, it.model_id, it.cache, it.degraded, it.characters, it.credits, it.cost_usd)
+        return Audio(data, *said, it.request_id or it.id, it.alignment)
 
     def stream(self, text: str, **wishes: Any) -> Listening:
         """Speak *text*, as it comes: ``async with speech.stream("Hello") as chunks: async for chunk in chunks: ...``
@@ -131,7 +128,7 @@ class Client:
         self,
         audio: bytes | str | Path | BinaryIO,
         *,
-        model_id: str | None = None,
+        model_id: str = DEFAULT_STT_MODEL,
         priority: str | Priority = Priority.NORMAL,
         deadline: float | None = None,
         caller: str = "local",
@@ -143,39 +140,29 @@ class Client:
         """
         audio = Path(audio) if isinstance(audio, str) else audio
         seconds, channels = await asyncio.to_thread(measure, audio)
-        name = Path(str(getattr(audio, "name", audio))).name if not isinstance(audio, bytes) else "audio"
-        request = TranscriptionRequest(
-            audio, model_id or DEFAULT_STT_MODEL, filename=name, seconds=seconds, channels=channels, fields=fields
-        )
-        async with self.hear(request, Terms(Priority.parse(priority), deadline, caller)) as listening:
-            said = json.loads(b"".join([chunk async for chunk in listening]))
+        name = "audio" if isinstance(audio, bytes) else Path(str(getattr(audio, "name", audio))).name
+        request = TranscriptionRequest(audio, model_id, name, seconds=seconds, channels=channels, fields=fields)
+        async with self.open(request, Terms(Priority.parse(priority), deadline, caller), whole=True) as it:
+            said = json.loads(await it.read())
         parts = said.get("transcripts") or [said]
-        return Transcript(
-            text="\n".join(part.get("text") or "" for part in parts),
-            words=[word for part in parts for word in part.get("words") or ()],
-            language_code=parts[0].get("language_code"),
-            seconds=said.get("audio_duration_secs"),
-            cost_usd=listening.cost_usd,
-            model_id=listening.model_id,
-            request_id=listening.request_id or listening.id,
-        )
+        words = [word for part in parts for word in part.get("words") or ()]
+        text, language = "\n".join(part.get("text") or "" for part in parts), parts[0].get("language_code")
+        lasts = said.get("audio_duration_secs")
+        return Transcript(text, words, language, lasts, it.cost_usd, it.model_id, it.request_id or it.id)
 
     def snapshot(self) -> dict[str, Any]:
         """Limits, what is in flight and queued, breakers, cache and counts, now: plain data."""
-        policies = self.policies
-        pools = {
-            pool: limiter.snapshot() | {"breaker": policies.breakers[pool].snapshot()}
-            for pool, limiter in policies.limiters.items()
-        }
+        limiters, breakers = self.policies.limiters, self.policies.breakers
         return {
             "ready": self.ready,
             "draining": self.draining,
             "flights": len(self._flying),
-            "pools": pools,
-            "retry": policies.retry.snapshot(),
-            "cache": policies.cache.size,
-            "usage": policies.meter.totals(),
-            "meter": policies.meter.snapshot(),
+            "pools": {p: limiters[p].snapshot() | {"breaker": breakers[p].snapshot()} for p in limiters},
+            "latch": next(iter(breakers.values())).latch.snapshot(),
+            "retry": self.policies.retry.snapshot(),
+            "cache": self.policies.cache.size,
+            "usage": self.policies.meter.totals(),
+            "meter": self.policies.meter.snapshot(),
         }
 
     async def usage(self, caller: str | None = None) -> dict[str, Any]:
@@ -186,13 +173,12 @@ class Client:
 
     # --------------------------------------------------------------------- the gateway's way in, below the defaults
 
-    def open(self, request: SpeechRequest, terms: Terms, *, whole: bool, chosen: bool = False) -> Listening:
-        """Listen to *request*. ``chosen``: the model was our choice, so another family may stand in for it."""
-        return Listening(self, request, terms, whole=whole, chosen=chosen)
+    def open(self, request: Request, terms: Terms, *, whole: bool, chosen: bool = False) -> Listening:
+        """Listen to *request*. ``chosen``: the model was our choice, so another family may stand in for it.
 
-    def hear(self, request: TranscriptionRequest, terms: Terms) -> Listening:
-        """Transcribe *request*; the chunks are upstream's JSON. Nobody joins it and nothing is kept."""
-        return Listening(self, request, terms, whole=True, chosen=False)
+        A transcription is always whole; its bytes are upstream's JSON.
+        """
+        return Listening(self, request, terms, whole=whole, chosen=chosen)
 
     def choose(self, quality: str, characters: int, deadline_s: float | None, priority: Priority) -> str:
         """The first model of a quality that takes the text and has room before the deadline."""
@@ -200,11 +186,9 @@ class Client:
             raise InvalidRequest(f"quality is one of {', '.join(QUALITIES)}")
         models = [self.house.rules.models[name] for name in QUALITIES[quality]]
         fitting = [model for model in models if characters <= model.max_characters] or models
-        deadline = now() + self.deadline_s(deadline_s, priority)
-        for model in fitting:
-            if not self.policies.limiters[model.pool].late(priority, deadline, True):
-                return model.id
-        return fitting[0].id
+        deadline, limiters = now() + self.deadline_s(deadline_s, priority), self.policies.limiters
+        in_time = (model for model in fitting if not limiters[model.pool].late(priority, deadline, True))
+        return next(in_time, fitting[0]).id
 
     def drain(self) -> None:
         """No new work from now on; what is in flight goes on."""
@@ -238,19 +222,14 @@ class Client:
         cache: CacheMode = "use",
         **fields: Any,
     ) -> Listening:
-        terms = Terms(Priority.parse(priority), deadline, caller, cache)
+        terms, voice = Terms(Priority.parse(priority), deadline, caller, cache), voice_id or self.house.voice_id
         query = {name: fields.pop(name) for name in QUERY if name in fields}
-        request = SpeechRequest(
-            text,
-            voice_id or self.house.voice_id,
-            model_id or self.choose(quality or self.house.quality or "balanced", len(text), deadline, terms.priority),
-            output_format or DEFAULT_FORMAT,
-            fields,
-            query,
-            ("timestamps" if whole else "timestamps-lines") if timestamps else "audio",
-        )
+        quality = quality or self.house.quality or "balanced"
+        model = model_id or self.choose(quality, len(str(text)), deadline, terms.priority)
+        shape: Shape = ("timestamps" if whole else "timestamps-lines") if timestamps else "audio"
+        request = SpeechRequest(text, voice, model, output_format or DEFAULT_FORMAT, fields, query, shape)
         kind = TimedListening if timestamps else Listening
-        return kind(self, request, terms, whole=whole, chosen=model_id is None)
+        return kind(self, request, terms, whole=whole, chosen=not model_id)
 
     def deadline_s(self, wanted: float | None, priority: Priority, floor_s: float = 0.0) -> float:
         if wanted is None:
@@ -292,6 +271,4 @@ class Client:
 
     def check_out(self, caller: str) -> None:
         """One of this caller's requests has ended."""
-        self._busy[caller] -= 1
-        if not self._busy[caller]:
-            del self._busy[caller]
+        self._busy -= Counter((caller,))

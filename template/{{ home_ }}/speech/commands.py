@@ -122,4 +122,7 @@ def _filling(speech: SpeechClient) -> Callable[[str, Listening], Awaitable[None]
 
 
 def _agreed() -> bool:
-    return input("Speak them? [y/N] ").strip().lower() in ("y", "yes")
+    try:
+        return input("Speak them? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        raise CantDo("nobody is there to ask; --yes answers") from None

@@ -16,6 +16,8 @@ SpeechError
 """
 
 import math
+import secrets
+from typing import Any
 
 
 class SpeechError(Exception):
@@ -35,7 +37,7 @@ class SpeechError(Exception):
         self.message = message
         self.code = code or self.code
         self.retry_after_s = retry_after_s
-        self.request_id = request_id
+        self.request_id = request_id or secrets.token_hex(10)
 
     @property
     def status(self) -> int:
@@ -43,19 +45,20 @@ class SpeechError(Exception):
         return ANSWERS[self.code][0]
 
     @property
-    def type(self) -> str:
-        """The vendor's word for this family of errors."""
-        return ANSWERS[self.code][1]
-
-    @property
     def retryable(self) -> bool:
         """Whether the same request may succeed later."""
         return self.status in (429, 503, 504)
 
-    @property
-    def retry_after_header(self) -> str | None:
-        """Whole seconds, at least one: what ``Retry-After`` may hold."""
-        return None if self.retry_after_s is None else str(max(1, math.ceil(self.retry_after_s)))
+    def body(self) -> dict[str, Any]:
+        """As JSON, in the shape that ElevenLabs' own SDKs read; ``status`` repeats the code, as theirs does."""
+        detail = {"type": ANSWERS[self.code][1], "code": self.code, "status": self.code, "message": self.message}
+        later = {} if self.retry_after_s is None else {"retry_after_s": round(self.retry_after_s, 3)}
+        return {"detail": {**detail, "request_id": self.request_id, **later}}
+
+    def headers(self) -> dict[str, str]:
+        """``Retry-After`` is in whole seconds, at least one."""
+        later = {} if self.retry_after_s is None else {"retry-after": str(max(1, math.ceil(self.retry_after_s)))}
+        return {"request-id": self.request_id, "x-speech-request-id": self.request_id} | later
 
 
 class InvalidRequest(SpeechError):

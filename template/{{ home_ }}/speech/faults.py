@@ -30,63 +30,48 @@ class Verdict:
     says: str
 
 
-TABLE: dict[str, Verdict] = {
-    "concurrency": Verdict(
-        "requeue", "alive", "free", errors.UpstreamUnavailable, "ElevenLabs is at its concurrency limit"
-    ),
-    "busy": Verdict("backoff", "ill", "free", errors.UpstreamUnavailable, "ElevenLabs is busy"),
-    "unavailable": Verdict("backoff", "ill", "free", errors.UpstreamUnavailable, "ElevenLabs is unavailable"),
-    "server": Verdict("budget", "ill", "uncertain", errors.UpstreamUnavailable, "ElevenLabs failed"),
-    "timeout": Verdict("budget", "ill", "uncertain", errors.UpstreamUnavailable, "ElevenLabs did not answer in time"),
-    "reset": Verdict("budget", "ill", "uncertain", errors.UpstreamUnavailable, "the connection to ElevenLabs was lost"),
-    "unreachable": Verdict("backoff", "ill", "free", errors.UpstreamUnavailable, "ElevenLabs can't be reached"),
-    "empty_audio": Verdict(
-        "budget", "ill", "uncertain", errors.UpstreamUnavailable, "ElevenLabs answered without audio"
-    ),
-    "cut": Verdict("no", "ill", "kept", errors.UpstreamUnavailable, "ElevenLabs broke off in the middle"),
+_AWAY, _REFUSED, _WRONG = errors.UpstreamUnavailable, errors.UpstreamRefused, errors.InvalidRequest
+
+TABLE = {
+    "concurrency": Verdict("requeue", "alive", "free", _AWAY, "ElevenLabs is at its concurrency limit"),
+    "busy": Verdict("backoff", "ill", "free", _AWAY, "ElevenLabs is busy"),
+    "unavailable": Verdict("backoff", "ill", "free", _AWAY, "ElevenLabs is unavailable"),
+    "unreachable": Verdict("backoff", "ill", "free", _AWAY, "ElevenLabs can't be reached"),
+    "server": Verdict("budget", "ill", "uncertain", _AWAY, "ElevenLabs failed"),
+    "timeout": Verdict("budget", "ill", "uncertain", _AWAY, "ElevenLabs did not answer in time"),
+    "reset": Verdict("budget", "ill", "uncertain", _AWAY, "the connection to ElevenLabs was lost"),
+    "empty_audio": Verdict("budget", "ill", "uncertain", _AWAY, "ElevenLabs answered without audio"),
+    "cut": Verdict("no", "ill", "kept", _AWAY, "ElevenLabs broke off in the middle"),
     "quota": Verdict("no", "quota", "free", errors.QuotaExhausted, "the ElevenLabs account is out of credits"),
-    "key": Verdict("no", "key", "free", errors.UpstreamRefused, "ElevenLabs refuses this service's key"),
-    "config": Verdict("no", "alive", "free", errors.UpstreamRefused, "ElevenLabs refuses this service's configuration"),
-    "caller": Verdict("no", "alive", "free", errors.InvalidRequest, "ElevenLabs refuses the request"),
-    "not_found": Verdict("no", "alive", "free", errors.InvalidRequest, "ElevenLabs doesn't know this voice"),
+    "key": Verdict("no", "key", "free", _REFUSED, "ElevenLabs refuses this service's key"),
+    "config": Verdict("no", "alive", "free", _REFUSED, "ElevenLabs refuses this service's configuration"),
+    "caller": Verdict("no", "alive", "free", _WRONG, "ElevenLabs refuses the request"),
+    "not_found": Verdict("no", "alive", "free", _WRONG, "ElevenLabs doesn't know this voice"),
 }
 
 
 class Fault(Exception):
     """Upstream's failure, classified. ``code`` is theirs (or ours for the network); it is for logs and metrics."""
 
-    def __init__(
-        self,
-        kind: str,
-        code: str = "",
-        *,
-        status: int | None = None,
-        limit: int | None = None,
-        retry_after_s: float | None = None,
-        request_id: str | None = None,
-    ) -> None:
+    def __init__(self, kind: str, code: str = "", **said: Any) -> None:
         super().__init__(f"{kind} {code}".strip())
-        self.kind, self.code = kind, code or kind
-        self.verdict = TABLE[kind]
-        self.status, self.limit, self.retry_after_s, self.request_id = status, limit, retry_after_s, request_id
+        self.kind, self.code, self.verdict = kind, code or kind, TABLE[kind]
+        self.status: int | None = said.get("status")
+        self.limit: int | None = said.get("limit")  # the number in a concurrency refusal
+        self.retry_after_s: float | None = said.get("retry_after_s")
+        self.request_id: str | None = said.get("request_id")
 
     def as_error(self) -> errors.SpeechError:
         """What the caller hears: our words, never upstream's, which may quote the text or the account."""
-        verdict = self.verdict
+        verdict, later = self.verdict, None
         code = "not_found" if self.kind == "not_found" else verdict.error.code
-        named = f" ({self.code})" if verdict.error is errors.InvalidRequest and self.code in _KNOWN else ""
-        later = (self.retry_after_s or 1.0) if verdict.error is errors.UpstreamUnavailable else None
+        named = f" ({self.code})" if verdict.error is _WRONG else ""
+        if verdict.error is _AWAY:
+            later = self.retry_after_s or 1.0
         return verdict.error(f"{verdict.says}{named}.", code=code, retry_after_s=later, request_id=self.request_id)
 
 
-_BY_BLAME = {
-    "caller": "caller",
-    "voice": "not_found",
-    "config": "config",
-    "key": "key",
-    "quota": "quota",
-    "limiter": "concurrency",
-}
+_BY_BLAME = {"voice": "not_found", "limiter": "concurrency"} | {w: w for w in ("caller", "config", "key", "quota")}
 _BY_STATUS = {
     400: "caller", 401: "key", 402: "quota", 403: "config", 404: "config", 409: "config", 413: "caller", 422: "caller",
     425: "busy", 429: "busy", 503: "unavailable",
@@ -98,40 +83,30 @@ def _kind(row: Mapping[str, Any]) -> str:
 
 
 _ROWS: list[dict[str, Any]] = CATALOGUE["errors"]["rows"]
-_BY_BOTH = {(row["code"], row["legacy_status"]): _kind(row) for row in _ROWS if row["code"] or row["legacy_status"]}
-_BY_WORD = {row[field]: _kind(row) for field in ("legacy_status", "code") for row in reversed(_ROWS) if row[field]}
-_KNOWN = frozenset(_BY_WORD)
+_BY_BOTH: dict[Any, str] = {
+    (row["code"], row["legacy_status"]): _kind(row) for row in _ROWS if row["code"] or row["legacy_status"]
+}
+_BY_WORD: dict[Any, str] = {
+    row[field]: _kind(row) for field in ("legacy_status", "code") for row in reversed(_ROWS) if row[field]
+}
 
 
 def classify(status: int, body: object, *, retry_after_s: float | None = None) -> Fault:
     """The fault behind an error answer. ``body`` is the parsed JSON, or text where it was none."""
     detail = body.get("detail") if isinstance(body, Mapping) else None
     said: Mapping[str, Any] = detail if isinstance(detail, Mapping) else {}
-    code, legacy = _word(said.get("code")), _word(said.get("status"))
+    code, legacy, message = said.get("code"), said.get("status"), said.get("message")
     kind = (
         _BY_BOTH.get((code, legacy))
-        or _BY_WORD.get(code or "")
-        or _BY_WORD.get(legacy or "")
+        or _BY_WORD.get(code)
+        or _BY_WORD.get(legacy)
         or ("busy" if said.get("type") == "rate_limit_error" else None)
         or _BY_STATUS.get(status)
         or ("server" if status >= 500 or status < 400 else "config")
     )
+    named = next((str(word) for word in (code, legacy) if word in _BY_WORD), f"http_{status}")
+    limit = re.search(r"maximum of (\d{1,6}) concurrent", str(message)) if kind == "concurrency" else None
     return Fault(
-        kind,
-        code or legacy or f"http_{status}",
-        status=status,
-        limit=_limit(said.get("message")) if kind == "concurrency" else None,
-        retry_after_s=retry_after_s,
-        request_id=_word(said.get("request_id")),
-    )
-
-
-def _word(value: object) -> str | None:
-    """Upstream's identifiers are short and plain; whatever else stands there may quote somebody's text."""
-    return value if isinstance(value, str) and re.fullmatch(r"[\w+.-]{1,64}", value) else None
-
-
-def _limit(message: object) -> int | None:
-    """The number in "maximum of 4 concurrent requests"."""
-    found = re.search(r"maximum of (\d{1,6}) concurrent", message) if isinstance(message, str) else None
-    return int(found[1]) if found else None
+        kind, named, status=status, limit=int(limit[1]) if limit else None, retry_after_s=retry_after_s,
+        request_id=said.get("request_id"),
+    )  # fmt: skip

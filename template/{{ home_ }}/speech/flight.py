@@ -31,7 +31,7 @@ from .faults import Fault
 from .ledger import Bill, Charge, Ledger
 from .limiter import Lease, Limiter, Ticket
 from .meter import Meter
-from .request import Priority, SpeechRequest, TranscriptionRequest, expected_seconds
+from .request import Priority, Request, SpeechRequest, TranscriptionRequest
 from .retry import Retry
 
 KEPT_WHOLE = 8 * 2**20
@@ -54,7 +54,7 @@ class Answer:
 class Call:
     """What is sent upstream, and what it costs."""
 
-    request: SpeechRequest | TranscriptionRequest
+    request: Request
     model: Model
     timeout_s: float  # to the first byte
     streamed: bool = False
@@ -62,11 +62,8 @@ class Call:
 
     def charge(self, caller: str) -> Charge:
         """What ``caller`` has to put down: an upper bound, settled by what upstream says."""
-        if isinstance(self.request, SpeechRequest):
-            n = self.request.characters
-            return Charge(caller, self.model.id, self.model.credits(n), self.model.usd(n), characters=n)
-        seconds = self.request.seconds
-        return Charge(caller, self.model.id, 0, self.request.usd(self.model, seconds), seconds=seconds)
+        request = self.request
+        return Charge(caller, self.model.id, *request.price(self.model), request.characters, request.seconds)
 
 
 class Upstream(Protocol):
@@ -116,9 +113,7 @@ class Flight:
     def __post_init__(self) -> None:
         self.news, self.read = asyncio.Event(), asyncio.Event()
         request = self.call.request
-        weight = request.weight if isinstance(request, TranscriptionRequest) else 1
-        guess = 1 + (request.characters / 150 if isinstance(request, SpeechRequest) else request.seconds / 8)
-        self.ticket = Ticket(Priority.BATCH, deadline=0.0, whole=False, guess_s=guess, weight=weight)
+        self.ticket = Ticket(Priority.BATCH, 0.0, whole=False, guess_s=request.guess_s, weight=request.weight)
         self.task: asyncio.Task[None] | None = None
 
     @property
@@ -145,8 +140,11 @@ class Flight:
         self._requeue()
         self.task = self.task or asyncio.create_task(self._fly())
 
-    def left(self, reader: "Reader") -> None:
-        """The last one gone: what was not sent, or what only streams wanted, ends now; what was paid whole is kept."""
+    def left(self, reader: "Reader") -> bool:
+        """The last one gone: what was not sent, or what only streams wanted, ends now; what was paid whole is kept.
+
+        Whether it ends.
+        """
         if reader in self.readers:
             self.readers.remove(reader)
             self.read.set()
@@ -154,8 +152,8 @@ class Flight:
             self._requeue()
         elif not self.ended and not (self.sent is not None and self.wanted_whole and self.key):
             self.off_the_board(self)  # at once, so that nobody boards a dying one
-            if self.task:
-                self.task.cancel()
+            return bool(self.task and self.task.cancel())
+        return False
 
     def _requeue(self) -> None:
         self.ticket.priority = min(r.priority for r in self.readers)
@@ -246,21 +244,26 @@ class Flight:
                     raise Fault("empty_audio")
         except TimeoutError:
             raise Fault("timeout") from None
-        self._bill_transcript(bill, self.answer)
-        self.landed = True
+        request, seconds = call.request, self.answer.seconds
+        if isinstance(request, TranscriptionRequest) and seconds is not None:  # of silence nobody knows what it costs
+            bill.billed(usd=request.usd(call.model, seconds), seconds=seconds)
+        self.landed, bill.answers = True, 1
 
     async def _take(self, bill: Bill, chunk: bytes, patience: asyncio.Timeout) -> None:
         if self.first_byte_s is None and self.sent is not None:
             self.first_byte_s = now() - self.sent
-            if isinstance(self.call.request, SpeechRequest) and not self.billed:
+            if self.call.request.kind == "tts" and not self.billed:
                 bill.billed()
         self.chunks.append(chunk)
         self.received += len(chunk)
-        self._tell()
+        if not all(r.whole for r in self.readers) or self.received > KEPT_WHOLE:
+            self._tell()  # who wants it whole sleeps to the end: to be woken for each chunk costs more than the chunk
         if self.received > KEPT_WHOLE:
             patience.reschedule(None)  # while we wait for a reader, upstream is not to blame
             await self._room()
-        patience.reschedule(now() + self.policies.attempt_timeout_s)
+        limit_s, until = self.policies.attempt_timeout_s, patience.when()
+        if until is None or not 0.9 * limit_s < until - now() <= limit_s:  # each change costs more than a chunk
+            patience.reschedule(now() + limit_s)
 
     async def _room(self) -> None:
         """Too big to keep: nobody may join any more, and the slowest reader sets the pace."""
@@ -279,12 +282,6 @@ class Flight:
         done = min(r.position for r in self.readers) - self.dropped
         del self.chunks[:done]
         self.dropped += done
-
-    def _bill_transcript(self, bill: Bill, answer: Answer) -> None:
-        """By the seconds upstream counted; without them (silence) nobody knows."""
-        request = self.call.request
-        if isinstance(request, TranscriptionRequest) and answer.seconds is not None:
-            bill.billed(usd=request.usd(self.call.model, answer.seconds), seconds=answer.seconds)
 
     async def _keep(self) -> None:
         """After the slot went back, before the readers hear the end, so that the next one to ask has a hit."""
@@ -314,9 +311,6 @@ class Reader:
         self.refusal: SpeechError | None = None
         flight.board(self)
 
-    def __aiter__(self) -> "Reader":
-        return self
-
     async def __anext__(self) -> bytes:
         if not await self.ready():
             raise StopAsyncIteration
@@ -325,6 +319,16 @@ class Reader:
         self.heard += len(chunk)
         self.flight.read.set()
         return chunk
+
+    async def rest(self) -> list[bytes]:
+        """All that is still to come."""
+        chunks: list[bytes] = []
+        while await self.ready():
+            chunks += self.flight.chunks[self.position - self.flight.dropped :]
+            self.position = self.flight.dropped + len(self.flight.chunks)
+            self.heard = self.flight.received
+            self.flight.read.set()
+        return chunks
 
     async def ready(self) -> bool:
         """Wait for more; False at the end. Whole audio has its deadline at the last byte, a stream at the first."""
@@ -342,8 +346,8 @@ class Reader:
         return True
 
     async def aclose(self) -> None:
-        self.flight.left(self)
-        await asyncio.sleep(0)  # so that a cancelled flight lets go of its slot before the caller goes on
+        if self.flight.left(self):
+            await asyncio.sleep(0)  # so that it lets go of its slot before the caller goes on
 
 
 def implausible(request: SpeechRequest, received: int) -> bool:
@@ -352,4 +356,4 @@ def implausible(request: SpeechRequest, received: int) -> bool:
         return False
     rate = float(CATALOGUE["formats"][request.output_format]["bytes_per_second"])
     rate *= 1 if request.shape == "audio" else 4 / 3  # base64
-    return received / rate < expected_seconds(request.text, request.speed) / 10
+    return received / rate < request.expected_s / 10

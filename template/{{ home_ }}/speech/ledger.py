@@ -13,13 +13,12 @@ A budget counts billed + uncertain + reserved, and the store checks it in the sa
 that many processes can't spend the last dollar twice. A cost is booked on the day (UTC) it was reserved.
 """
 
-import asyncio
 import logging
-import operator
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from operator import add
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from . import clock
 from .errors import BudgetExceeded, SpeechError
@@ -36,6 +35,11 @@ class Row(NamedTuple):
     caller: str
     model_id: str
 
+    @property
+    def accounts(self) -> tuple[str, str, str]:
+        """What it counts against: the day, the month, the caller's day. Whoever is refused reads these names."""
+        return self.day, self.day[:7], f"{self.caller} on {self.day}"
+
 
 @dataclass
 class Usage:
@@ -51,7 +55,7 @@ class Usage:
     saved_credits: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
-        return Usage(*map(operator.add, vars(self).values(), vars(other).values()))
+        return Usage(*map(add, vars(self).values(), vars(other).values()))
 
     @property
     def spent_usd(self) -> float:
@@ -59,8 +63,7 @@ class Usage:
         return self.cost_usd + self.uncertain_usd
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(NamedTuple):
     """What an attempt costs: at most while it is reserved, exactly once it is billed. ``usd`` is the list price."""
 
     caller: str
@@ -79,44 +82,16 @@ class Charge:
         return Usage()
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(NamedTuple):
     """Money set aside for one attempt."""
 
     id: str
-    day: str
+    row: Row
     charge: Charge
 
-    @property
-    def row(self) -> Row:
-        return Row(self.day, self.charge.caller, self.charge.model_id)
-
-    @property
-    def accounts(self) -> tuple[str, str, str]:
-        """What it counts against: the day, the month, the caller's day."""
-        return self.day, self.day[:7], caller_account(self.day, self.charge.caller)
-
-
-def caller_account(day: str, caller: str) -> str:
-    """The name of what one caller spends in a day."""
-    return f"{day} {caller}"
-
-
-@dataclass(frozen=True, slots=True)
-class Cap:
-    """No more than ``usd`` may be spent on an account. ``name`` and ``resets`` are for whoever is refused."""
-
-    account: str
-    usd: float
-    name: str
-    resets: str
-
-    def refuses(self, spent_usd: float, charge: Charge) -> bool:
-        """Whether the charge is more than what is left; a billionth of a dollar is rounding."""
-        return spent_usd + charge.usd > self.usd + 1e-9
-
-    def refusal(self) -> BudgetExceeded:
-        return BudgetExceeded(f"This would exceed the {self.name} of {self.usd:g} USD. It resets {self.resets}.")
+    def exceeds(self, limit_usd: float, spent_usd: float) -> bool:
+        """Whether it is more than what is left; a billionth of a dollar is rounding."""
+        return spent_usd + self.charge.usd > limit_usd + 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,37 +102,32 @@ class Budgets:
     monthly_usd: float | None = None
     callers: Mapping[str, float] = field(default_factory=dict)
 
-    def caps(self, day: str, caller: str) -> list[Cap]:
-        """What a charge of this caller on this day has to fit into."""
-        midnight, month = "at 00:00 UTC", "on the first of the month, 00:00 UTC"
-        limits = (
-            (day, self.daily_usd, "daily budget", midnight),
-            (day[:7], self.monthly_usd, "monthly budget", month),
-            (caller_account(day, caller), self.callers.get(caller), f"daily budget of caller {caller}", midnight),
-        )
-        return [Cap(account, usd, name, resets) for account, usd, name, resets in limits if usd is not None]
+    def limits(self, row: Row) -> dict[str, float]:
+        """By account, what a charge to this row has to fit into."""
+        limits = zip(row.accounts, (self.daily_usd, self.monthly_usd, self.callers.get(row.caller)), strict=True)
+        return {account: usd for account, usd in limits if usd is not None}
 
 
 class LedgerStore(Protocol):
     """Where the sums live. Each method is one step that other processes see whole or not at all."""
 
-    async def reserve(self, reservation: Reservation, caps: Sequence[Cap]) -> Cap | None:
-        """Set it aside, unless a cap refuses: that one."""
+    async def reserve(self, reservation: Reservation, limits: Mapping[str, float]) -> str | None:
+        """Set it aside, unless it exceeds what a limit leaves of its account: that account."""
 
     async def sent(self, reservation: Reservation) -> None:
         """From now on, whoever finds it without its process takes it for uncertain."""
 
     async def settle(self, reservation: Reservation, usage: Usage) -> None:
-        """Put ``usage`` into its row, in its place; nothing for a reservation that is settled already."""
+        """Put ``usage`` into its row, in its place; nothing for a reservation that is settled already.
+
+        It is not interrupted when the caller is cancelled: a store that has to wait shields itself.
+        """
 
     async def add(self, row: Row, usage: Usage) -> None:
-        """What costs nothing: requests, saved credits. Zeros leave no row behind."""
+        """What nothing was set aside for."""
 
     async def rows(self) -> dict[Row, Usage]:
-        """All that was booked; reservations are not."""
-
-    async def open_reservations(self) -> int:
-        """How many are set aside and not yet settled."""
+        """All that was booked, and no row of zeros; reservations are not."""
 
 
 class Ledger:
@@ -168,70 +138,50 @@ class Ledger:
     ) -> None:
         self.budgets, self.would_refuse = budgets, 0
         self._store, self._enforce, self._today = store, enforce, today
-        self._settling: set[asyncio.Task[None]] = set()
 
     async def reserve(self, charge: Charge) -> "Bill":
         """Set the money aside. Raises BudgetExceeded; SpeechError where it could not be written down."""
-        reservation = Reservation(secrets.token_hex(12), self._today(), charge)
-        caps = self.budgets.caps(reservation.day, charge.caller)
+        reservation = Reservation(secrets.token_hex(12), self._row(charge), charge)
+        limits = self.budgets.limits(reservation.row)
         try:
-            refusing = await self._must(self._store.reserve(reservation, caps))
+            refusing = await self._tell(self._store.reserve(reservation, limits), needed=self._enforce)
             if refusing and not self._enforce:
                 self.would_refuse += 1
-                refusing = await self._must(self._store.reserve(reservation, ()))
+                await self._tell(self._store.reserve(reservation, {}))
+                refusing = None
         except BaseException:
             await self.settle(reservation, Usage())  # failed or cancelled midway: it may have been set aside
             raise
         if refusing:
-            raise refusing.refusal()
+            raise BudgetExceeded(f"This would exceed the budget of {limits[refusing]:g} USD for {refusing} (UTC).")
         return Bill(self, reservation)
 
     async def sent(self, reservation: Reservation) -> None:
-        await self._must(self._store.sent(reservation))
+        await self._tell(self._store.sent(reservation), needed=self._enforce)
 
     async def settle(self, reservation: Reservation, usage: Usage) -> None:
-        """Booked once, even if the caller is cancelled meanwhile."""
-        task = asyncio.create_task(_book(self._store.settle(reservation, usage)))
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
-        await asyncio.shield(task)
-
-    async def counted(self, caller: str, model_id: str) -> None:
-        """One request was answered."""
-        await _book(self._store.add(Row(self._today(), caller, model_id), Usage(requests=1)))
+        """The money is gone either way: a store that fails is the operator's to hear of, not the caller's."""
+        await self._tell(self._store.settle(reservation, usage))
 
     async def saved(self, charge: Charge) -> None:
         """The cache, or somebody else's call, answered what would have cost this."""
-        row = Row(self._today(), charge.caller, charge.model_id)
-        await _book(self._store.add(row, Usage(saved_credits=charge.credits)))
+        await self._tell(self._store.add(self._row(charge), Usage(requests=1, saved_credits=charge.credits)))
 
     async def rows(self) -> dict[Row, Usage]:
         return await self._store.rows()
 
-    async def open_reservations(self) -> int:
-        return await self._store.open_reservations()
+    def _row(self, charge: Charge) -> Row:
+        return Row(self._today(), charge.caller, charge.model_id)
 
-    async def flush(self) -> None:
-        """Wait for the bookings whose callers were cancelled."""
-        await asyncio.gather(*self._settling)
-
-    async def _must(self, step: Awaitable[T]) -> T | None:
+    async def _tell(self, step: Awaitable[T], needed: bool = False) -> T | None:
         """What can't be written down may not be spent."""
         try:
             return await step
         except Exception:
-            logger.exception("the ledger can't be written")
-            if self._enforce:
-                raise SpeechError("The ledger can't be written, so nothing is spent; the log says why.") from None
-            return None
-
-
-async def _book(booking: Awaitable[None]) -> None:
-    """The money is gone either way: a store that fails is the operator's to hear of, not the caller's."""
-    try:
-        await booking
-    except Exception:
-        logger.exception("a booking failed; what was set aside for it stays so, as uncertain once it was sent")
+            logger.exception("the ledger can't be written; what was set aside stays so, as uncertain once it was sent")
+        if needed:
+            raise SpeechError("The ledger can't be written, so nothing is spent; the log says why.")
+        return None
 
 
 class Bill:
@@ -239,6 +189,7 @@ class Bill:
 
     def __init__(self, ledger: Ledger, reservation: Reservation) -> None:
         self.state: State = "free"
+        self.answers = 0  # how many requests it has answered
         self.charge = reservation.charge
         self._ledger, self._reservation = ledger, reservation
 
@@ -249,13 +200,8 @@ class Bill:
 
     def billed(self, credits: int | None = None, usd: float | None = None, seconds: float | None = None) -> None:
         """Upstream took the job. None: as reserved."""
-        charge = self.charge
-        self.charge = replace(
-            charge,
-            credits=charge.credits if credits is None else credits,
-            usd=charge.usd if usd is None else usd,
-            seconds=charge.seconds if seconds is None else seconds,
-        )
+        said: dict[str, Any] = {"credits": credits, "usd": usd, "seconds": seconds}
+        self.charge = self.charge._replace(**{name: value for name, value in said.items() if value is not None})
         self.state = "billed"
 
     def judged(self, outcome: Literal["free", "uncertain", "kept"]) -> None:
@@ -267,4 +213,6 @@ class Bill:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._ledger.settle(self._reservation, self.charge.booked(self.state))
+        usage = self.charge.booked(self.state)
+        usage.requests = self.answers
+        await self._ledger.settle(self._reservation, usage)

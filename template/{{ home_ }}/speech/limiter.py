@@ -11,11 +11,8 @@ Truth:  in flight <= limit at every step. A lowered limit takes no slot back: it
 """
 
 import asyncio
-import itertools
 import math
 from bisect import bisect_left, insort
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,15 +26,13 @@ GUESS_S = 1.0  # a call's time before any was measured, where nobody knows its l
 MEMORY = 32  # calls that the mean service time looks back on
 SPREAD = 0.3  # how much calls may differ from their mean, so how much more to wait before coming back
 
-Rank = tuple[float, float]  # the instant, then the number of the admission, so that no two are equal
-
 
 @dataclass(eq=False)
 class Ticket:
     """One request's place in the line; its retries keep it.
 
-    ``deadline`` is an instant of the loop's clock: for the last byte if ``whole``, else for the first. ``guess_s`` is how
-    long the call may take, before any was measured. ``arrived`` is set when it first queues; ``waited_s`` adds up.
+    ``deadline`` is an instant of the loop's clock: for the last byte if ``whole``, else for the first. ``guess_s`` is
+    how long the call may take, before any was measured. ``arrived`` is set when it first queues; ``waited_s`` adds up.
     """
 
     priority: Priority
@@ -49,6 +44,7 @@ class Ticket:
     waited_s: float = 0.0
 
 
+@dataclass(eq=False, repr=False)
 class Limiter:
     """One pool, one process, one loop.
 
@@ -56,45 +52,39 @@ class Limiter:
     anybody from one to the other. With ``enforce=False`` nobody waits or is refused: it is only counted.
     """
 
-    def __init__(
-        self,
-        pool: str,
-        plan: int,
-        *,
-        processes: int = 1,
-        queue_size: int = 1000,
-        reserved: float = 0.0,
-        enforce: bool = True,
-        fixed: bool = False,
-    ) -> None:
-        self.pool, self.queue_size, self.reserved, self.enforce = pool, queue_size, reserved, enforce
-        self._allowance = Allowance(pool, plan, processes=processes, fixed=fixed)
-        self._line: list[Admission] = []
-        self._held: set[Lease] = set()
-        self._numbers = itertools.count()
-        self._service_s: float | None = None
-        self._measured = self._in_flight = self._waited = self._shed = 0
+    pool: str
+    plan: int
+    processes: int = 1
+    queue_size: int = 1000
+    reserved: float = 0.0
+    enforce: bool = True
+    fixed: bool = False
 
-    def admit(self, ticket: Ticket) -> "Admission":
+    def __post_init__(self) -> None:
+        self.allowance = Allowance(self.pool, self.plan, self.processes, self.fixed)
+        self._line: list[Lease] = []
+        self._held: set[Lease] = set()
+        self._asked = self._in_flight = self._waited = self._shed = self._measured = 0
+        self._service_s = 0.0
+
+    def admit(self, ticket: Ticket) -> "Lease":
         """``async with`` it to hold a slot. Raises Overloaded: queue_full or deadline_unreachable."""
-        return Admission(self, ticket, next(self._numbers))
+        self._asked += 1
+        return Lease(self, ticket, self._asked)
 
     def reorder(self, ticket: Ticket) -> None:
         """Its terms have changed: if it waits, it moves to where it belongs now."""
         if waiter := self._waiting(ticket):
             self._line.remove(waiter)
-            self._place(waiter)
-            self._advance()
+            self._queue(waiter)
 
     def late(self, priority: Priority, deadline: float, whole: bool, ticket: Ticket | None = None) -> Overloaded | None:
         """The refusal somebody with these terms would get, or None.
 
         With a ``ticket`` he joins what it stands for: at its place while it waits, welcome once it is on its way.
         """
-        if not self.enforce:
-            return None
         if ticket is None:
-            return self._late(Ticket(priority, deadline, whole, GUESS_S, arrived=now()))
+            return self._late(Ticket(priority, deadline, whole, GUESS_S, arrived=now())) if self.enforce else None
         if not (waiter := self._waiting(ticket)):
             return None
         joined = replace(ticket, priority=min(priority, ticket.priority), deadline=deadline, whole=whole)
@@ -102,37 +92,33 @@ class Limiter:
 
     def heard(self, maximum: int | None, current: int | None) -> None:
         """The headers of a good answer, told while its lease is held. None is no news."""
-        ours = max((lease.peak for lease in self._held), default=0)
-        self._allowance.heard(maximum, current, ours)
+        self.allowance.heard(maximum, current, ours=max((lease.peak for lease in self._held), default=0))
         self._advance()
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data. ``waited`` is how many had to queue and ``shed`` how many were refused; observing: would have."""
-        queued = Counter(waiter.ticket.priority for waiter in self._line)
-        return self._allowance.snapshot() | {
+        waiting = [waiter.ticket.priority for waiter in self._line]
+        return self.allowance.snapshot() | {
             "in_flight": self._in_flight,
-            "queued": {priority.name.lower(): queued[priority] for priority in Priority},
+            "queued": {priority.name.lower(): waiting.count(priority) for priority in Priority},
             "waited": self._waited,
             "shed": self._shed,
-            "service_s": self._service_s,
+            "service_s": self._service_s or None,
         }
 
     def __repr__(self) -> str:
         """``<Limiter flash 8/8 in flight, 3 waiting (interactive 1, normal 2), 12 shed>``"""
+        held = f"{self._in_flight}/{self.allowance.limit} in flight"
         queued = ", ".join(f"{name} {number}" for name, number in self.snapshot()["queued"].items() if number)
-        waiting = f"{len(self._line)} waiting" + (f" ({queued})" if queued else "")
-        return (
-            f"<Limiter {self.pool} {self._in_flight}/{self._allowance.limit} in flight, {waiting}, {self._shed} shed>"
-        )
+        return f"<Limiter {self.pool} {held}, {len(self._line)} waiting{queued and f' ({queued})'}, {self._shed} shed>"
 
-    def _enter(self, waiter: "Admission") -> None:
+    def _enter(self, waiter: "Lease") -> None:
         """Everybody goes through the line, so nobody passes it."""
         ticket = waiter.ticket
         ticket.arrived = now() if ticket.arrived is None else ticket.arrived
         if not self.enforce:
             return self._wave_through(waiter)
-        self._place(waiter)
-        self._advance()
+        self._queue(waiter)
         if waiter.turn.done():
             return
         if late := self._late(ticket, waiter.number):
@@ -143,85 +129,83 @@ class Limiter:
         if len(self._line) > self.queue_size:
             self._turn_away(self._line.pop())
 
+    def _queue(self, waiter: "Lease") -> None:
+        waiter.rank = _rank(waiter.ticket, waiter.number)
+        insort(self._line, waiter, key=lambda other: other.rank)
+        self._advance()
+
+    def _waiting(self, ticket: Ticket) -> "Lease | None":
+        return next((waiter for waiter in self._line if waiter.ticket is ticket), None)
+
     def _advance(self) -> None:
         """The one place where a waiter becomes a holder: the best one, as long as there is room for him."""
         while self._line:
             if best := self._next():
                 self._line.remove(best)
                 self._grant(best)
-            elif not self._allowance.grow():
+            elif not self.allowance.grow():
                 return
 
-    def _next(self) -> "Admission | None":
+    def _next(self) -> "Lease | None":
         """Nobody passes the head of the line, except an interactive call on its way to a slot kept for such calls."""
         head = self._line[0]
         if self._fits(head.ticket):
             return head
         urgent = sum(lease.weight for lease in self._held if lease.ticket.priority is Priority.INTERACTIVE)
-        if urgent >= self._kept:
-            return None
-        first = next((waiter for waiter in self._line if waiter.ticket.priority is Priority.INTERACTIVE), None)
+        waiting = (waiter for waiter in self._line if waiter.ticket.priority is Priority.INTERACTIVE)
+        first = next(waiting, None) if urgent < self._kept() else None
         return first if first and self._fits(first.ticket) else None
 
-    def _grant(self, waiter: "Admission") -> None:
+    def _grant(self, waiter: "Lease") -> None:
         if waiter.turn.cancelled():  # and about to run, to find itself out of the line already
             return
-        lease = Lease(self._allowance, waiter.ticket, self._weight(waiter.ticket))
-        self._held.add(lease)
-        self._in_flight += lease.weight
-        for other in self._held:
-            other.peak = max(other.peak, self._in_flight)
-        waiter.turn.set_result(lease)
+        waiter.weight, waiter.started, waiter.epoch = self._weight(waiter.ticket), now(), self.allowance.epoch
+        self._held.add(waiter)
+        self._in_flight += waiter.weight
+        for lease in self._held:
+            lease.peak = max(lease.peak, self._in_flight)
+        waiter.turn.set_result(None)
 
-    def _wave_through(self, waiter: "Admission") -> None:
+    def _wave_through(self, waiter: "Lease") -> None:
         """Observing: count what enforcing would have done. The calls above the limit stand for the line."""
-        above = self._in_flight + self._weight(waiter.ticket) - self._allowance.limit
-        shed = above > self.queue_size or self._late(waiter.ticket) is not None
+        above = self._in_flight + self._weight(waiter.ticket) - self.allowance.limit
+        shed = above > self.queue_size or (above > 0 and self._late(waiter.ticket) is not None)
         self._shed += shed
         self._waited += above > 0 and not shed
         self._grant(waiter)
 
-    def _turn_away(self, worst: "Admission") -> None:
+    def _turn_away(self, worst: "Lease") -> None:
+        """He may come back as soon as the head of the line is let in."""
         self._shed += 1
+        head = self._line[0].ticket if self._line else worst.ticket
+        wait_s = self._wait_s(head, [], self._service_s or head.guess_s)
+        full = Overloaded(f"The line of the {self.pool} pool is full; try again later.", retry_after_s=wait_s)
         if not worst.turn.cancelled():
-            worst.turn.set_exception(self._full(worst.ticket))
+            worst.turn.set_result(full)
 
-    def _leave(self, waiter: "Admission") -> None:
-        """Cancelled. What it was given in that very instant goes to the next one."""
-        if waiter in self._line:
+    def _leave(self, waiter: "Lease") -> None:
+        """Done, or cancelled: what it holds, if only since this very instant, goes to the next one."""
+        if waiter in self._held:
+            self._held.remove(waiter)
+            self._in_flight -= waiter.weight
+        elif waiter in self._line:
             self._line.remove(waiter)
-        elif not waiter.turn.cancelled() and not waiter.turn.exception():
-            self._give_back(waiter.turn.result())
         self._advance()
 
     def _end(self, lease: "Lease", well: bool) -> None:
         """Only a call that ended well tells how long they take: a refused one was short, a broken one anything."""
-        self._give_back(lease)
         if well:
             self._measured = min(self._measured + 1, MEMORY)
-            before_s = self._service_s or 0.0
-            self._service_s = before_s + (now() - lease.started - before_s) / self._measured
-        self._advance()
+            self._service_s += (now() - lease.started - self._service_s) / self._measured
+        self._leave(lease)
 
-    def _give_back(self, lease: "Lease") -> None:
-        self._held.remove(lease)
-        self._in_flight -= lease.weight
-
-    def _place(self, waiter: "Admission") -> None:
-        waiter.rank = _rank(waiter.ticket, waiter.number)
-        insort(self._line, waiter, key=_by_rank)
-
-    def _waiting(self, ticket: Ticket) -> "Admission | None":
-        return next((waiter for waiter in self._line if waiter.ticket is ticket), None)
-
-    @property
     def _kept(self) -> int:
         """Slots for interactive calls alone; ``reserved`` is their number, or below 1 a share of the limit."""
-        limit = self._allowance.limit
+        limit = self.allowance.limit
         return min(int(self.reserved if self.reserved >= 1 else self.reserved * limit), limit - 1)
 
     def _slots(self, ticket: Ticket) -> int:
-        return self._allowance.limit - (0 if ticket.priority is Priority.INTERACTIVE else self._kept)
+        return self.allowance.limit - (0 if ticket.priority is Priority.INTERACTIVE else self._kept())
 
     def _weight(self, ticket: Ticket) -> int:
         """A call that is heavier than the pool runs alone."""
@@ -233,65 +217,53 @@ class Limiter:
     def _late(self, ticket: Ticket, number: float = math.inf) -> Overloaded | None:
         """The refusal if the deadline comes before its turn, or for whole audio before the call itself would end.
 
-        Who may begin at once is never refused: this call may be a quick one, and a mean measured in a bad hour must be
+        Nobody who finds a slot free gets here: his call may be a quick one, and a mean measured in a bad hour must be
         able to mend. So nobody is told to come back later than when the line will have passed, either.
         """
-        if math.isinf(ticket.deadline):
-            return None
         service_s = self._service_s or ticket.guess_s
-        ahead = self._line[: bisect_left(self._line, _rank(ticket, number), key=_by_rank)]
+        ahead = self._line[: bisect_left(self._line, _rank(ticket, number), key=lambda waiter: waiter.rank)]
         wait_s = self._wait_s(ticket, ahead, service_s)
         over_s = wait_s + (service_s if ticket.whole else 0.0) - (ticket.deadline - now())
-        if wait_s <= 0 or over_s <= 0:
+        if over_s <= 0:
             return None
         margin_s = SPREAD * (service_s + wait_s / math.sqrt(self._measured or 1))
-        return Overloaded(
-            f"The {self.pool} pool can't serve this before its deadline; try again later or allow more time.",
-            code="deadline_unreachable",
-            retry_after_s=min(wait_s, over_s) + margin_s,
-        )
+        says = f"The {self.pool} pool can't serve this before its deadline; try again later or allow more time."
+        return Overloaded(says, code="deadline_unreachable", retry_after_s=min(wait_s, over_s) + margin_s)
 
-    def _full(self, ticket: Ticket) -> Overloaded:
-        """A place is free as soon as the head of the line is let in."""
-        head = self._line[0].ticket if self._line else ticket
-        wait_s = self._wait_s(head, (), self._service_s or head.guess_s)
-        return Overloaded(f"The line of the {self.pool} pool is full; try again later.", retry_after_s=wait_s)
-
-    def _wait_s(self, ticket: Ticket, ahead: Sequence["Admission"], service_s: float) -> float:
-        """Until the ticket's turn, if all calls take ``service_s``: every slot is free again each time that has passed."""
+    def _wait_s(self, ticket: Ticket, ahead: list["Lease"], service_s: float) -> float:
+        """Until its turn, if all calls take ``service_s``: then each slot is free again every ``service_s``."""
         slots, instant = self._slots(ticket), now()
         ends = sorted(max(instant, lease.started + service_s) for lease in self._held for _ in range(lease.weight))
-        free_at = ([instant] * (slots - len(ends)) + ends)[:slots]
-        units = self._weight(ticket) + sum(self._weight(waiter.ticket) for waiter in ahead) + max(0, len(ends) - slots)
-        rounds, slot = divmod(units - 1, slots)
+        above = max(0, len(ends) - slots)  # a lowered limit: the first ends free nothing; observing: they would wait
+        free_at = [instant] * (slots - len(ends)) + ends[above if self.enforce else 0 :]
+        before = sum(min(waiter.ticket.weight, slots) for waiter in ahead) + (0 if self.enforce else above)
+        rounds, slot = divmod(before + self._weight(ticket) - 1, slots)
         return free_at[slot] + rounds * service_s - instant
 
 
 class Lease:
-    """A slot, for as long as upstream speaks. ``peak`` is the most we had in flight since it was given."""
+    """One attempt's slot, from asking for it to handing it on. ``async with`` it: waits its turn, holds it, ends it.
 
-    def __init__(self, allowance: Allowance, ticket: Ticket, weight: int) -> None:
-        self.ticket, self.weight, self.started, self.peak = ticket, weight, now(), 0
-        self._allowance, self._epoch = allowance, allowance.epoch
+    ``rank`` orders the line; no two have the same ``number``. ``peak`` is the most we had in flight since it was given.
+    """
+
+    def __init__(self, limiter: Limiter, ticket: Ticket, number: int) -> None:
+        self._limiter, self.ticket, self.number = limiter, ticket, number
+        self.rank, self.started = (0.0, 0.0), 0.0
+        self.weight = self.epoch = self.peak = 0
+        self.turn: asyncio.Future[Overloaded | None] = asyncio.get_running_loop().create_future()
 
     def refused(self, limit: int | None) -> None:
         """Upstream refused the call for concurrency; ``limit`` is the number in its text."""
-        self._allowance.refused(self._epoch, limit)
+        self._limiter.allowance.refused(self.epoch, limit)
 
-
-class Admission:
-    """One attempt's way in and out: waits for its turn, holds a lease, hands it on."""
-
-    def __init__(self, limiter: Limiter, ticket: Ticket, number: int) -> None:
-        self.ticket, self.number, self.rank = ticket, number, (0.0, 0.0)
-        self.turn: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
-        self._limiter = limiter
-
-    async def __aenter__(self) -> Lease:
+    async def __aenter__(self) -> "Lease":
         began = now()
         try:
             self._limiter._enter(self)
-            return await self.turn
+            if refusal := await self.turn:
+                raise refusal
+            return self
         except asyncio.CancelledError:
             self._limiter._leave(self)
             raise
@@ -299,12 +271,8 @@ class Admission:
             self.ticket.waited_s += now() - began
 
     async def __aexit__(self, _type: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
-        self._limiter._end(self.turn.result(), well=error is None)
+        self._limiter._end(self, well=error is None)
 
 
-def _rank(ticket: Ticket, number: float) -> Rank:
+def _rank(ticket: Ticket, number: float) -> tuple[float, float]:
     return (ticket.arrived or 0.0) + GIVES_WAY_S[ticket.priority], number
-
-
-def _by_rank(waiter: Admission) -> Rank:
-    return waiter.rank

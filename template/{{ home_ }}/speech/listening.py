@@ -4,22 +4,20 @@ Entering waits for what decides the status: the first byte of a stream, all of w
 has the error, the price and the model before the first of them; what breaks later breaks in the iteration.
 """
 
-import asyncio
 import base64
 import json
 import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-from .cache import Kept
 from .catalogue import QUALITIES, media_type
 from .clock import now
 from .errors import CircuitOpen, Overloaded, Rejected, SpeechError, UpstreamFault
 from .flight import Call, Reader
-from .ledger import Charge
-from .request import SpeechRequest, Terms, TranscriptionRequest
+from .request import Request, SpeechRequest, Terms
 
 if TYPE_CHECKING:
     from .client import Client
@@ -28,97 +26,53 @@ logger = logging.getLogger(__name__)
 
 
 class Listening:
-    """``async with`` it, then iterate over bytes. What it says of itself is true from the moment it is entered."""
+    """``async with`` it, then iterate over bytes. What it says of itself is true from the moment it is entered.
 
-    def __init__(
-        self,
-        client: "Client",
-        request: SpeechRequest | TranscriptionRequest,
-        terms: Terms,
-        *,
-        whole: bool,
-        chosen: bool = False,
-    ) -> None:
+    ``credits`` and ``cost_usd`` are what this answer took from the account: nothing for a hit, nothing for a ride on
+    another's flight. ``request_id`` is upstream's, where upstream was asked for this answer; ``id`` is ours.
+    """
+
+    def __init__(self, client: "Client", request: Request, terms: Terms, *, whole: bool, chosen: bool = False) -> None:
         self.client, self.request, self.terms, self.whole, self.chosen = client, request, terms, whole, chosen
-        self.id = secrets.token_hex(10)
-        self.cache = "bypass"
-        self.degraded: str | None = None
-        self.alignment: dict[str, list[Any]] | None = None
-        self.kind = "tts" if isinstance(request, SpeechRequest) else "stt"
-        self.began = self.deadline = 0.0
         self.priority = max(terms.priority, client.caller_terms(terms.caller).max_priority)
+        self.id, self.request_id = secrets.token_hex(10), ""
+        self.cache, self.credits, self.cost_usd = "bypass", 0, 0.0
+        self.began = self.deadline = self.queue_s = 0.0
+        self.degraded: str | None = None
+        self.upstream_s: float | None = None  # to the first byte
+        self.alignment: dict[str, list[Any]] | None = None
+        self._paid = self._checked_in = False
         self._reader: Reader | None = None
         self._chunks: list[bytes] = []
         self._outcome = "left"
-
-    # ------------------------------------------------------------------------------------------------- what it says
 
     @property
     def model_id(self) -> str:
         return self.request.model_id
 
     @property
-    def media_type(self) -> str:
-        return self.request.media_type if isinstance(self.request, SpeechRequest) else "application/json"
-
-    @property
     def characters(self) -> int:
-        return self.request.characters if isinstance(self.request, SpeechRequest) else 0
+        return self.request.characters
 
     @property
-    def credits(self) -> int:
-        """Taken from the account for this answer: nothing for a hit, nothing for a ride on another's flight."""
-        return self._charge.credits if self._charge else 0
+    def media_type(self) -> str:
+        return self.request.media_type
 
-    @property
-    def cost_usd(self) -> float:
-        return self._charge.usd if self._charge else 0.0
-
-    @property
-    def request_id(self) -> str | None:
-        """Upstream's, where upstream was asked for this answer."""
-        answer = self._reader.flight.answer if self._paid and self._reader else None
-        return answer.request_id if answer else None
-
-    @property
-    def queue_s(self) -> float:
-        return self._reader.flight.queue_s if self._reader else 0.0
-
-    @property
-    def upstream_s(self) -> float | None:
-        """Seconds from the last attempt's start to its first byte."""
-        return self._reader.flight.first_byte_s if self._reader else None
-
-    @property
+    @cached_property
     def key(self) -> str | None:
         """Under which it may be joined and kept; None where it may not."""
-        request, scope = self.request, self.client.house.cache_scope
-        if not isinstance(request, SpeechRequest) or self.terms.cache == "off" or not request.cacheable:
+        if not isinstance(self.request, SpeechRequest) or self.terms.cache == "off" or not self.request.cacheable:
             return None
-        return request.key(self.terms.caller if scope == "caller" else "")
-
-    @property
-    def _paid(self) -> bool:
-        return self._reader is not None and self._reader.flight.payer is self._reader
-
-    @property
-    def _charge(self) -> Charge | None:
-        """What this answer was billed; None where nobody has billed it, or not to us."""
-        bill = self._reader.flight.bill if self._reader and self._paid else None
-        return bill.charge if bill and bill.state == "billed" else None
+        return self.request.key(self.terms.caller if self.client.house.cache_scope == "caller" else "")
 
     def call(self) -> Call:
         """What goes upstream. A long text or recording takes its time before the first byte of whole audio."""
-        request, model = self.request, self.client.house.rules.models[self.request.model_id]
-        needs_s = 1 + request.characters / 150 if isinstance(request, SpeechRequest) else request.seconds / 8
         patience_s = self.client.policies.attempt_timeout_s
-        return Call(request, model, max(patience_s, needs_s) if self.whole else patience_s, fault=self.terms.fault)
-
-    # ----------------------------------------------------------------------------------------------------- its life
+        timeout_s = max(patience_s, self.request.guess_s) if self.whole else patience_s
+        return Call(self.request, self.client.house.rules.models[self.model_id], timeout_s, fault=self.terms.fault)
 
     async def __aenter__(self) -> Self:
         self.began = now()
-        self.client.check_in(self.terms.caller)
         try:
             self._check()
             await self._begin()
@@ -127,7 +81,7 @@ class Listening:
             raise
         return self
 
-    async def __aexit__(self, _type: object, error: BaseException | None, _tb: object) -> None:
+    async def __aexit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
         await self._done(error)
 
     def __aiter__(self) -> Self:
@@ -136,102 +90,101 @@ class Listening:
     async def __anext__(self) -> bytes:
         if self._chunks:
             return self._chunks.pop(0)
-        if self.whole or self._reader is None:
-            self._outcome = "ok"
-            raise StopAsyncIteration
         try:
+            if self.whole or self._reader is None:
+                raise StopAsyncIteration
             return await anext(self._reader)
         except StopAsyncIteration:
             self._outcome = "ok"
             raise
 
+    async def read(self) -> bytes:
+        """All of it, or all that is left."""
+        return b"".join([chunk async for chunk in self])
+
     def _check(self) -> None:
         client, request = self.client, self.request
         if client.draining:
             raise Overloaded("This service is shutting down; try again.", code="draining", retry_after_s=1)
-        if isinstance(request, SpeechRequest):
-            request.validate(client.house.rules, streamed=not self.whole)
-            floor_s = 0.0
-        else:
-            request.validate(client.house.rules)
-            floor_s = max(30.0, request.seconds / 8)
+        request.validate(client.house.rules, streamed=not self.whole)
+        floor_s = max(30.0, request.seconds / 8) if request.kind == "stt" else 0.0
         self.deadline = self.began + client.deadline_s(self.terms.deadline_s, self.priority, floor_s)
+        client.check_in(self.terms.caller)
+        self._checked_in = True
 
     async def _begin(self) -> None:
-        if self.terms.cache == "use" and self.key and (kept := await self.client.policies.cache.get(self.key)):
-            self._play(kept, "hit")
+        cache = self.client.policies.cache
+        if self.terms.cache == "use" and self.key and (kept := await cache.get(self.key)):
+            self._chunks, self.cache = [kept.data], "hit"
             return
         try:
             await self._board()
         except (UpstreamFault, CircuitOpen) as fault:
-            await self._degrade(fault)
+            if self.key and (kept := await cache.stale(self.key)):
+                self._chunks, self.cache, self.degraded = [kept.data], "stale", "stale"
+            elif self.chosen and self.client.house.degrade == "family" and (other := self._other_family()):
+                self.request, self.degraded = replace(self.request, model_id=other), "family"
+                del self.key
+                await self._board()
+            else:
+                raise fault
+            self.client.policies.meter.count("degraded", how=self.degraded)
 
     async def _board(self) -> None:
-        self._reader = self.client.board(self)
-        if self.whole:
-            self._chunks = [chunk async for chunk in self._reader]
-        else:
-            await self._reader.ready()
+        reader = self._reader = self.client.board(self)
+        try:
+            if self.whole:
+                self._chunks = [b"".join(await reader.rest())]
+            else:
+                await reader.ready()
+        finally:
+            self._tell(reader)
 
-    async def _degrade(self, fault: SpeechError) -> None:
-        """Upstream can't answer: old audio, then another family if the model was our choice, then a clear refusal."""
-        if self.key and (kept := await self.client.policies.cache.stale(self.key)):
-            self.degraded = "stale"
-            self._play(kept, "stale")
-        elif self.chosen and self.client.house.degrade == "family" and (other := self._other_family()):
-            self.degraded = "family"
-            self.request = replace(self.request, model_id=other)
-            await self._leave()
-            await self._board()
-        else:
-            raise fault
-        self.client.policies.meter.count("degraded", how=self.degraded)
+    def _tell(self, reader: Reader) -> None:
+        """What is known of the call once it has begun to answer, or has failed to."""
+        flight = reader.flight
+        self.queue_s, self.upstream_s = flight.queue_s, flight.first_byte_s
+        self._paid = flight.payer is reader
+        if self._paid and flight.bill and flight.bill.state == "billed":
+            self.credits, self.cost_usd = flight.bill.charge.credits, flight.bill.charge.usd
+        if self._paid and flight.answer and flight.answer.request_id:
+            self.request_id = flight.answer.request_id
 
     def _other_family(self) -> str | None:
         models = self.client.house.rules.models
-        pool = models[self.model_id].pool
         stand_ins = (models[name] for names in QUALITIES.values() for name in names)
-        return next((m.id for m in stand_ins if m.pool != pool and self.characters <= m.max_characters), None)
-
-    def _play(self, kept: Kept, cache: str) -> None:
-        self._chunks, self.cache = [kept.data], cache
-
-    async def _leave(self) -> None:
-        if self._reader is not None:
-            await self._reader.aclose()
+        ours = models[self.model_id].pool
+        return next((m.id for m in stand_ins if m.pool != ours and self.characters <= m.max_characters), None)
 
     async def _done(self, error: BaseException | None) -> None:
-        """Count and log it, once, whatever the end was."""
-        await self._leave()
-        self.client.check_out(self.terms.caller)
-        if error is not None:
-            self._outcome = error.code if isinstance(error, SpeechError) else _LEFT.get(type(error), "internal_error")
+        """Count, book and log it, once, whatever the end was."""
+        if self._reader is not None:
+            await self._reader.aclose()
+        if self._checked_in:
+            self.client.check_out(self.terms.caller)
         if isinstance(error, SpeechError):
-            error.request_id = self.id
+            error.request_id, self._outcome = self.id, error.code
+        elif isinstance(error, Exception):
+            self._outcome = "internal_error"
+        if self._outcome == "ok" and not self._paid:
+            charge = self.call().charge(self.terms.caller)
+            await self.client.policies.ledger.saved(charge)
+            self.client.policies.meter.count("saved_credits", charge.credits, model=self.model_id)
         self._count(error)
-        if self._outcome == "ok":
-            await self._book()
-        logger.info("request", extra={"fields": self._fields()})
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("request", extra={"fields": self._fields()})
 
     def _count(self, error: BaseException | None) -> None:
         meter = self.client.policies.meter
-        meter.count("requests", kind=self.kind, outcome=self._outcome)
+        meter.count("requests", kind=self.request.kind, outcome=self._outcome)
         if isinstance(error, Rejected):
             meter.count("refusals", code=error.code)
-        elif self._outcome == "ok" and self.kind == "tts":
+        elif self._outcome == "ok" and self.request.kind == "tts":
             meter.count("cache", result=self.cache)
-
-    async def _book(self) -> None:
-        ledger = self.client.policies.ledger
-        charge = self.call().charge(self.terms.caller)
-        if not self._paid:
-            await ledger.saved(charge)
-            self.client.policies.meter.count("saved_credits", charge.credits, model=self.model_id)
-        await ledger.counted(self.terms.caller, self.model_id)
 
     def _fields(self) -> Mapping[str, Any]:
         return {
-            "id": self.id, "upstream_id": self.request_id, "kind": self.kind, "outcome": self._outcome,
+            "id": self.id, "upstream_id": self.request_id, "kind": self.request.kind, "outcome": self._outcome,
             "caller": self.terms.caller, "priority": self.priority.name.lower(), "model": self.model_id,
             "cache": self.cache, "degraded": self.degraded, "characters": self.characters, "credits": self.credits,
             "cost_usd": self.cost_usd, "queue_s": round(self.queue_s, 3), "first_byte_s": round(self.upstream_s or 0, 3),
@@ -247,21 +200,13 @@ class TimedListening(Listening):
         return media_type(self.request.output_format) if isinstance(self.request, SpeechRequest) else ""
 
     async def __anext__(self) -> bytes:
-        buffer = b""
-        while True:
-            buffer += await super().__anext__()
-            *lines, buffer = buffer.split(b"\n") if not self.whole else [buffer, b""]
-            audio = b"".join(self._heard(json.loads(line)) for line in lines if line.strip())
-            if lines:
-                if buffer:
-                    self._chunks.insert(0, buffer)
-                return audio
+        said = await super().__anext__()
+        while not self.whole and not said.endswith(b"\n"):  # a line in the middle
+            said += await super().__anext__()
+        return b"".join(self._heard(json.loads(line)) for line in said.splitlines())
 
     def _heard(self, said: Mapping[str, Any]) -> bytes:
         for name, values in (said.get("alignment") or {}).items():
             self.alignment = self.alignment or {}
             self.alignment.setdefault(name, []).extend(values)
         return base64.b64decode(said.get("audio_base64") or "")
-
-
-_LEFT: dict[type[BaseException], str] = {asyncio.CancelledError: "left", GeneratorExit: "left"}

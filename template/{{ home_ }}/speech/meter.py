@@ -4,7 +4,7 @@ No label ever holds a text, a key or a caller. ``METRICS`` is the one home of na
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections import defaultdict
 from typing import Any
 
 COUNTERS = {
@@ -47,18 +47,16 @@ class Meter:
     """Everything since the start of this process. A name that METRICS lacks is a KeyError."""
 
     def __init__(self) -> None:
-        self._counters: dict[str, dict[Labels, float]] = {name: {} for name in COUNTERS}
-        self._histograms: dict[str, dict[Labels, _Histogram]] = {name: {} for name in HISTOGRAMS}
+        self._counters = {name: defaultdict[Labels, float](float) for name in COUNTERS}
+        self._histograms = {name: defaultdict[Labels, list[float]](_no_times) for name in HISTOGRAMS}
 
     def count(self, name: str, amount: float = 1, **labels: str) -> None:
-        series, key = self._counters[name], tuple(labels.items())
-        series[key] = series.get(key, 0) + amount
+        self._counters[name][tuple(labels.items())] += amount
 
     def time(self, name: str, seconds: float, **labels: str) -> None:
-        series, key = self._histograms[name], tuple(labels.items())
-        if key not in series:
-            series[key] = _Histogram()
-        series[key].observe(seconds)
+        times = self._histograms[name][tuple(labels.items())]
+        times[bisect_left(BUCKETS, seconds)] += 1
+        times[-1] += seconds
 
     def totals(self) -> dict[str, float]:
         """Every counter, over all its labels."""
@@ -69,45 +67,17 @@ class Meter:
 
         ``buckets`` counts what fell between one bound of BUCKETS and the next; the last is beyond all of them.
         """
-        counters = ((name, *one) for name, series in self._counters.items() for one in series.items())
-        histograms = ((name, *one) for name, series in self._histograms.items() for one in series.items())
+        counters = [(name, *one) for name, series in self._counters.items() for one in series.items()]
+        histograms = [(name, *one) for name, series in self._histograms.items() for one in series.items()]
         return {
             "counters": [[name, dict(labels), value] for name, labels, value in counters],
-            "histograms": [[name, dict(labels), times.plain()] for name, labels, times in histograms],
+            "histograms": [
+                [name, dict(labels), {"sum": total, "count": sum(buckets), "buckets": buckets}]
+                for name, labels, (*buckets, total) in histograms
+            ],
         }
 
 
-class _Histogram:
-    __slots__ = ("sum", "buckets")
-
-    def __init__(self) -> None:
-        self.sum, self.buckets = 0.0, [0] * (len(BUCKETS) + 1)
-
-    def observe(self, seconds: float) -> None:
-        self.sum += seconds
-        self.buckets[bisect_left(BUCKETS, seconds)] += 1
-
-    def plain(self) -> dict[str, Any]:
-        return {"sum": self.sum, "count": sum(self.buckets), "buckets": list(self.buckets)}
-
-
-def merge(snapshots: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The sum of several processes' snapshots."""
-    counters: dict[tuple[str, Labels], float] = {}
-    histograms: dict[tuple[str, Labels], dict[str, Any]] = {}
-    for snapshot in snapshots:
-        for name, labels, value in snapshot["counters"]:
-            key = name, tuple(sorted(labels.items()))
-            counters[key] = counters.get(key, 0) + value
-        for name, labels, value in snapshot["histograms"]:
-            key = name, tuple(sorted(labels.items()))
-            histograms[key] = _added(histograms[key], value) if key in histograms else value
-    return {
-        "counters": [[name, dict(labels), value] for (name, labels), value in counters.items()],
-        "histograms": [[name, dict(labels), value] for (name, labels), value in histograms.items()],
-    }
-
-
-def _added(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
-    buckets = [x + y for x, y in zip(a["buckets"], b["buckets"], strict=True)]
-    return {"sum": a["sum"] + b["sum"], "count": a["count"] + b["count"], "buckets": buckets}
+def _no_times() -> list[float]:
+    """How many in each bucket, and their sum."""
+    return [0] * (len(BUCKETS) + 1) + [0.0]

@@ -10,10 +10,10 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, ClassVar, Literal
 
 from .catalogue import CATALOGUE, DEFAULT_FORMAT, VOICE_ID, Model, format_refused, media_type
 from .errors import InvalidRequest
@@ -72,6 +72,10 @@ class SpeechRequest:
     query: Mapping[str, Any] = field(default_factory=dict)
     shape: Shape = "audio"
 
+    kind: ClassVar = "tts"
+    weight: ClassVar = 1
+    seconds: ClassVar = 0.0
+
     def __post_init__(self) -> None:
         """A null is an absent field, for the vendor and for the key alike."""
         object.__setattr__(self, "fields", {name: v for name, v in self.fields.items() if v is not None})
@@ -82,9 +86,14 @@ class SpeechRequest:
         return len(self.text)
 
     @property
-    def speed(self) -> float:
-        """How much faster than usual; 1 where the model ignores it is harmless, as it is only used for estimates."""
-        return float((self.fields.get("voice_settings") or {}).get("speed") or 1.0)
+    def guess_s(self) -> float:
+        """How long upstream may take for all of it."""
+        return 1 + self.characters / 150
+
+    @property
+    def expected_s(self) -> float:
+        """About how long the audio will be."""
+        return expected_seconds(self.text) / float((self.fields.get("voice_settings") or {}).get("speed") or 1.0)
 
     @property
     def media_type(self) -> str:
@@ -115,6 +124,10 @@ class SpeechRequest:
         canonical = json.dumps(_plain(parts), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
+    def price(self, model: Model) -> tuple[int, float]:
+        """Credits at most, and the list price in USD."""
+        return model.credits(self.characters), model.usd(self.characters)
+
     def validate(self, rules: Rules, *, streamed: bool = False) -> None:
         """Raise InvalidRequest for what can never be served: nothing was spent."""
         model = _model(self.model_id, "tts", rules)
@@ -141,6 +154,11 @@ class TranscriptionRequest:
     fields: Mapping[str, Any] = field(default_factory=dict)
     query: Mapping[str, Any] = field(default_factory=dict)
 
+    kind: ClassVar = "stt"
+    characters: ClassVar = 0
+    media_type: ClassVar = "application/json"
+    cacheable: ClassVar = False
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "fields", {name: v for name, v in self.fields.items() if v is not None})
 
@@ -150,9 +168,18 @@ class TranscriptionRequest:
         pool = CATALOGUE["pools"]["stt"]
         return int(min(pool["max_weight"], max(1, math.ceil(self.seconds / pool["segment_seconds"]))))
 
+    @property
+    def guess_s(self) -> float:
+        """How long upstream may take for it."""
+        return 1 + self.seconds / 8
+
+    def price(self, model: Model) -> tuple[int, float]:
+        """No credits; the list price in USD of what it seems to last."""
+        return 0, self.usd(model, self.seconds)
+
     def usd(self, model: Model, seconds: float) -> float:
         """List price of ``seconds`` with what was ordered on top; the larger reading where two sources differ."""
-        channels = min(5, self.channels) if self.fields.get("use_multi_channel") else 1
+        seconds *= min(5, self.channels) if self.fields.get("use_multi_channel") else 1
         surcharge = 0.0
         for addon in CATALOGUE["prices"]["stt_addons"]:
             if not (ordered := [self.fields[name] for name in addon["fields"] if self.fields.get(name)]):
@@ -161,9 +188,9 @@ class TranscriptionRequest:
             surcharge += float(model.facts["usd_per_hour"]) * addon.get("percent_of_base", 0) / 100
             if "over_terms" not in addon or len(ordered[0]) > addon["over_terms"]:
                 seconds = max(seconds, addon.get("minimum_seconds", 0))
-        return model.usd_for(seconds * channels, surcharge)
+        return model.usd_for(seconds, surcharge)
 
-    def validate(self, rules: Rules) -> None:
+    def validate(self, rules: Rules, *, streamed: bool = False) -> None:
         """Raise InvalidRequest for what can never be served: nothing was spent."""
         _model(self.model_id, "stt", rules)
         for name in NOT_OFFERED:
@@ -174,15 +201,18 @@ class TranscriptionRequest:
             raise InvalidRequest("num_speakers needs diarize=true")
 
 
+Request = SpeechRequest | TranscriptionRequest
+
+
 def speakable(text: str) -> int:
     """Characters that are spoken: letters and digits; not blanks, tags, emoji or punctuation."""
     return sum(c.isalnum() for c in re.sub(r"<[^>]*>|\[[^\]]*\]", "", text))
 
 
-def expected_seconds(text: str, speed: float = 1.0) -> float:
-    """About how long the audio will be: 15 speakable characters a second, 8 of Chinese, Japanese, Korean or Arabic."""
+def expected_seconds(text: str) -> float:
+    """15 speakable characters a second, 8 of Chinese, Japanese, Korean or Arabic."""
     slow = sum(unicodedata.name(c, "").startswith(_SLOW_SCRIPTS) for c in text)
-    return ((max(0, speakable(text) - slow)) / 15 + slow / 8) / speed
+    return max(0, speakable(text) - slow) / 15 + slow / 8
 
 
 _SLOW_SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "ARABIC")
@@ -192,9 +222,9 @@ def _plain(value: Any) -> Any:
     """1 and 1.0 are one number in JSON."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    if isinstance(value, Mapping):
-        return {str(name): _plain(inner) for name, inner in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     return value
 
@@ -215,7 +245,7 @@ def _check_text(text: str, model: Model) -> None:
         raise InvalidRequest("text is a string", code="malformed")
     if not text.strip():
         raise InvalidRequest("text is empty")
-    if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
+    if "\0" in text or not text.isascii() and re.search("[\ud800-\udfff]", text):
         raise InvalidRequest("text holds a NUL or half a surrogate pair; send valid Unicode")
     if len(text) > model.max_characters:
         raise InvalidRequest(f"text is {len(text)} characters; {model.id} takes {model.max_characters}: split it")

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -198,7 +199,7 @@ class Settings:
     queue_size: int = _var("SPEECH_QUEUE_SIZE", _number(int, 0, 1_000_000), 1000)
     default_deadline_s: float = _var("SPEECH_DEFAULT_DEADLINE_S", _number(float, 0.1, 600), 30.0)
     attempt_timeout_s: float = _var("SPEECH_ATTEMPT_TIMEOUT_S", _number(float, 0.1, 600), 30.0)
-    reserved_interactive: float = _var("SPEECH_RESERVED_INTERACTIVE", _number(float, 0, 0.9), 0.0)
+    reserved_interactive: float = _var("SPEECH_RESERVED_INTERACTIVE", _number(float, 0, 10_000), 0.0)
     processes: int = _var("SPEECH_PROCESSES", _number(int, 1, 1000), 1)
     grace_s: float = _var("SPEECH_GRACE_S", _number(float, 0, 3600), 35.0)
     max_upload_bytes: int = _var("SPEECH_MAX_UPLOAD_MB", _number(int, 1, 5000, times=10**6), 100 * 10**6)
@@ -302,5 +303,10 @@ def _shown(text: str) -> str:
 def _look_for_typos(environ: Mapping[str, str]) -> None:
     for name in sorted(environ):
         if name.startswith("SPEECH_") and name not in KNOWN:
-            close = difflib.get_close_matches(name, KNOWN, 1)
-            logger.warning("%s is no variable of this service%s", name, f"; did you mean {close[0]}?" if close else "")
+            _warn(name)
+
+
+@cache  # once a process, which may read its settings more than once
+def _warn(name: str) -> None:
+    close = difflib.get_close_matches(name, KNOWN, 1)
+    logger.warning("%s is no variable of this service%s", name, f"; did you mean {close[0]}?" if close else "")

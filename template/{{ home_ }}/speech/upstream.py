@@ -58,16 +58,6 @@ class ElevenLabs:
         except (UnicodeDecodeError, json.JSONDecodeError, httpx.DecodingError):
             raise Fault("server", "unreadable_answer") from None
 
-    async def subscription(self) -> dict[str, Any] | None:
-        """The account's plan and credits; None where the key may not read it, which is no fault of the key."""
-        from elevenlabs.core.api_error import ApiError
-
-        try:
-            said = await self._client().user.subscription.get(request_options={"max_retries": 0})
-            return cast(dict[str, Any], said.dict())
-        except (ApiError, httpx.HTTPError):
-            return None
-
     async def aclose(self) -> None:
         """Close the connections."""
         if self._http is not None and self._pid == os.getpid():
@@ -78,35 +68,28 @@ class ElevenLabs:
         if self._sdk is None or self._pid != os.getpid():
             from elevenlabs.client import AsyncElevenLabs
 
-            self._pid = os.getpid()
-            self._http = httpx.AsyncClient(
-                timeout=httpx.Timeout(None, connect=5.0),
-                limits=httpx.Limits(max_connections=self._connections, keepalive_expiry=30),
-                follow_redirects=False,
-            )
-            self._sdk = AsyncElevenLabs(
-                api_key=self._api_key, base_url=self._base_url, timeout=cast(float, self._http.timeout), httpx_client=self._http
-            )
+            timeout = httpx.Timeout(None, connect=5.0)  # the flight has the others
+            limits = httpx.Limits(max_connections=self._connections, keepalive_expiry=30)
+            self._pid, self._http = os.getpid(), httpx.AsyncClient(timeout=timeout, limits=limits)
+            given = {"api_key": self._api_key, "base_url": self._base_url, "timeout": timeout}
+            self._sdk = AsyncElevenLabs(**cast(Any, given), httpx_client=self._http)
         return self._sdk
 
     @asynccontextmanager
     async def _speak(self, call: Call) -> AsyncIterator[Answer]:
         request = cast(SpeechRequest, call.request)
-        voice, raw = request.voice_id, self._client().text_to_speech.with_raw_response
-        options = _options(
-            call,
-            body={"model_id": request.model_id, **request.fields},
-            query={"output_format": request.output_format, **request.query},
-        )
+        raw = self._client().text_to_speech.with_raw_response
+        body, query = {"model_id": request.model_id, **request.fields}, {"output_format": request.output_format}
+        options = _options(call, body, {**query, **request.query})
         if request.shape == "timestamps":
-            whole = await raw.convert_with_timestamps(voice, text=request.text, request_options=options)
+            whole = await raw.convert_with_timestamps(request.voice_id, text=request.text, request_options=options)
             yield _answer(whole.headers, _once(_timed(whole.data)))
         elif request.shape == "timestamps-lines":
-            async with raw.stream_with_timestamps(voice, text=request.text, request_options=options) as lines:
-                yield _answer(lines.headers, _lines(lines.data))
+            async with raw.stream_with_timestamps(request.voice_id, text=request.text, request_options=options) as said:
+                yield _answer(said.headers, _lines(said.data))
         else:
             send = raw.stream if call.streamed else raw.convert
-            async with send(voice, text=request.text, request_options=options) as spoken:
+            async with send(request.voice_id, text=request.text, request_options=options) as spoken:
                 if not spoken.headers.get("content-type", "audio/").startswith(("audio/", "application/octet-stream")):
                     raise Fault("server", "not_audio")
                 yield _answer(spoken.headers, spoken.data)
@@ -118,7 +101,7 @@ class ElevenLabs:
         names = inspect.signature(raw.convert).parameters
         known = {name: value for name, value in request.fields.items() if name in names}
         other = {name: value for name, value in request.fields.items() if name not in names}
-        options = _options(call, body=other, query=request.query)
+        options = _options(call, other, request.query)
         with _reading(request.audio) as audio:
             file = (request.filename, audio, request.content_type)
             heard = await raw.convert(model_id=request.model_id, file=file, request_options=options, **known)
@@ -131,36 +114,34 @@ class ElevenLabs:
 
     def _read(self, call: Call, error: Any) -> Fault:
         """The fault; what upstream says of itself goes to the log, but for sentences, which may quote a text."""
-        later = _number((error.headers or {}).get("retry-after"))
-        fault = classify(error.status_code or 0, error.body, retry_after_s=later)
+        later = (error.headers or {}).get("retry-after", "")
+        fault = classify(error.status_code or 0, error.body, retry_after_s=int(later) if later.isdecimal() else None)
         if fault.kind in ("key", "config", "quota"):
-            fields = {"status": fault.status, "code": fault.code, "model": call.model.id, "upstream_id": fault.request_id}
+            fields = {
+                "status": fault.status,
+                "code": fault.code,
+                "model": call.model.id,
+                "upstream_id": fault.request_id,
+            }
             logger.warning("ElevenLabs refuses this service", extra={"fields": fields})
         return fault
 
 
-def _options(call: Call, *, body: Mapping[str, Any], query: Mapping[str, Any]) -> "RequestOptions":
-    headers = {HOP: "1"} | ({"X-Sandbox-Fault": call.fault} if call.fault else {})
-    return cast(
-        "RequestOptions",
-        {
-            "max_retries": 0,
-            "chunk_size": None,  # as they come from the network: the first byte is not held back
-            "additional_headers": headers,
-            "additional_query_parameters": query,
-            "additional_body_parameters": body,
-        },
-    )
+def _options(call: Call, body: Mapping[str, Any], query: Mapping[str, Any]) -> "RequestOptions":
+    options = {
+        "max_retries": 0,
+        "chunk_size": None,  # as they come from the network: the first byte is not held back
+        "additional_headers": {HOP: "1"} | ({"X-Sandbox-Fault": call.fault} if call.fault else {}),
+        "additional_query_parameters": query,
+        "additional_body_parameters": body,
+    }
+    return cast("RequestOptions", options)
 
 
-def _answer(headers: dict[str, str], chunks: AsyncIterator[bytes]) -> Answer:
-    return Answer(
-        chunks,
-        cost=_whole(headers.get("character-cost")),
-        maximum=_whole(headers.get("maximum-concurrent-requests")),
-        current=_whole(headers.get("current-concurrent-requests")),
-        request_id=headers.get("request-id"),
-    )
+def _answer(headers: Mapping[str, str], chunks: AsyncIterator[bytes]) -> Answer:
+    names = ("character-cost", "maximum-concurrent-requests", "current-concurrent-requests")
+    cost, most, now = (int(said) if (said := headers.get(name, "")).isdecimal() else None for name in names)
+    return Answer(chunks, cost, maximum=most, current=now, request_id=headers.get("request-id"))
 
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:
@@ -190,14 +171,3 @@ def _reading(audio: bytes | Path | BinaryIO) -> Iterator[bytes | BinaryIO]:
     else:
         audio.seek(0)
         yield audio
-
-
-def _number(value: str | None) -> float | None:
-    try:
-        return max(0.0, float(value)) if value else None
-    except ValueError:
-        return None
-
-
-def _whole(value: str | None) -> int | None:
-    return int(value) if value and value.isascii() and value.isdigit() else None

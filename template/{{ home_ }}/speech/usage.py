@@ -109,4 +109,4 @@ def _of_pool(pool: str, state: Mapping[str, Any]) -> Iterable[str]:
     if shed := state.get("shed"):
         yield f"Pool {pool} refused {shed} requests: send fewer at once, give them more time, or take a larger plan."
     if state.get("ceiling", 0) < state.get("plan", 0):
-        yield f"ElevenLabs allows {state['ceiling']} calls at once in pool {pool}, less than the plan's {state['plan']}."
+        yield f"ElevenLabs allows {state['ceiling']} at once in pool {pool}, fewer than the plan's {state['plan']}."

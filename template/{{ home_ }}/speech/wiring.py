@@ -1,13 +1,16 @@
 """Where the parts meet: settings in, a client out. The only module that knows all of them."""
 
+import asyncio
+import importlib
 from collections.abc import Mapping
+from functools import partial
 from typing import Self
 
-from . import catalogue
 from .answers import CACHE_BACKEND, store
 from .blocking import Blocking
 from .breaker import Breaker, Latch
 from .cache import AudioCache
+from .catalogue import HTTP_POOLS, models
 from .client import Client, House
 from .flight import Policies
 from .ledger import Budgets, Ledger
@@ -32,7 +35,9 @@ class SpeechClient(Client):
             raise SettingsError(problem)
         settings.check(CACHE_BACKEND)
         self.settings, self._stores = settings, store.open(settings)
-        self._upstream = ElevenLabs(settings.api_key, settings.base_url, connections=sum(settings.plan.values()) * 4 + 2)
+        self._upstream = ElevenLabs(
+            settings.api_key, settings.base_url, connections=sum(settings.plan.values()) * 4 + 2
+        )
         super().__init__(_policies(settings, self._stores, self._upstream), _house(settings))
 
     @classmethod
@@ -43,6 +48,10 @@ class SpeechClient(Client):
     def blocking(self) -> Blocking:
         """The same methods for threads without a loop."""
         return Blocking(lambda: type(self)(self.settings))
+
+    async def warm_up(self) -> None:
+        """Load the SDK, half a second of imports, before the first caller has to wait for it."""
+        await asyncio.to_thread(importlib.import_module, "elevenlabs.client")
 
     async def aclose(self, grace_s: float | None = None) -> None:
         """Drain, wait ``grace_s`` (SPEECH_GRACE_S) for what is in flight, close what is open."""
@@ -58,32 +67,16 @@ def build(settings: Settings) -> SpeechClient:
 
 def _policies(settings: Settings, stores: Stores, upstream: ElevenLabs) -> Policies:
     enforce, latch, meter = settings.mode == "enforce", Latch(), Meter()
+    reserved, share, most = settings.reserved_interactive, settings.processes, settings.queue_size
+    limiter = partial(Limiter, processes=share, queue_size=most, reserved=reserved, enforce=enforce)
+    daily = {name: terms.daily_usd for name, terms in settings.callers.items() if terms.daily_usd is not None}
+    budgets = Budgets(settings.daily_budget_usd, settings.monthly_budget_usd, daily)
     return Policies(
         upstream=upstream,
-        limiters={
-            pool: Limiter(
-                pool,
-                limit,
-                processes=settings.processes,
-                queue_size=settings.queue_size,
-                reserved=settings.reserved_interactive,
-                enforce=enforce,
-                fixed=pool in settings.limits,
-            )
-            for pool, limit in settings.plan.items()
-            if pool in catalogue.HTTP_POOLS
-        },
-        breakers={pool: Breaker(latch, enforce=enforce) for pool in catalogue.HTTP_POOLS},
+        limiters={pool: limiter(pool, settings.plan[pool], fixed=pool in settings.limits) for pool in HTTP_POOLS},
+        breakers={pool: Breaker(latch, enforce=enforce) for pool in HTTP_POOLS},
         retry=Retry(counted=lambda kind: meter.count("retries", reason=kind)),
-        ledger=Ledger(
-            stores.ledger,
-            Budgets(
-                settings.daily_budget_usd,
-                settings.monthly_budget_usd,
-                {name: terms.daily_usd for name, terms in settings.callers.items() if terms.daily_usd is not None},
-            ),
-            enforce=enforce,
-        ),
+        ledger=Ledger(stores.ledger, budgets, enforce=enforce),
         cache=AudioCache(stores.audio, ttl_s=settings.cache_ttl_s, stale_s=settings.cache_stale_s),
         meter=meter,
         attempt_timeout_s=settings.attempt_timeout_s,
@@ -92,7 +85,7 @@ def _policies(settings: Settings, stores: Stores, upstream: ElevenLabs) -> Polic
 
 def _house(settings: Settings) -> House:
     return House(
-        Rules(settings.tier, catalogue.models() | settings.extra_models),
+        Rules(settings.tier, models() | settings.extra_models),
         voice_id=settings.voice_id,
         quality=settings.quality,
         deadline_s=settings.default_deadline_s,

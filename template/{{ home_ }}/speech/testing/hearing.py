@@ -9,7 +9,7 @@ from .lengths import Sound, measure, raw_pcm
 from .multipart import Part
 from .refusals import Refusal, malformed, refusal
 
-ADDONS = {row["addon"]: row for row in CATALOGUE["prices"]["stt_addons"]}
+ADDONS = {row["fields"][0]: row for row in CATALOGUE["prices"]["stt_addons"]}
 SECONDS_MIN = 0.1
 CHOICES = {
     "timestamps_granularity": ("none", "word", "character"),
@@ -69,7 +69,7 @@ class Hearing:
         entities = "entity_detection" in self.fields or "entity_redaction" in self.fields
         hourly, percent = 0.0, 0
         if entities:
-            hourly += ADDONS["entity_detection or entity_redaction"]["usd_per_hour"]
+            hourly += ADDONS["entity_detection"]["usd_per_hour"]
         if "keyterms" in self.fields:
             hourly += ADDONS["keyterms"]["usd_per_hour"]
         if self.flag("detect_speaker_roles"):
@@ -79,8 +79,8 @@ class Hearing:
         return hourly + base * percent / 100
 
     def _least_billed(self) -> float:
-        if len(self.fields.get("keyterms", [])) > 100:
-            return 20.0
+        if len(self.fields.get("keyterms", [])) > ADDONS["keyterms"]["over_terms"]:
+            return float(ADDONS["keyterms"]["minimum_seconds"])
         return float(ADDONS["transcript_edit"]["minimum_seconds"]) if "transcript_edit" in self.fields else 0.0
 
 

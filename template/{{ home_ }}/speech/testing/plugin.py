@@ -10,6 +10,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from .sandbox import Sandbox
 from .server import listening
 
+KEY = "a-key-of-the-tests-0001"
 FAST_S = 0.01
 STARTS_WITHIN_S = 10.0
 
@@ -64,10 +66,15 @@ class SandboxThread:
 
 
 @pytest.fixture
-def speech_sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[SandboxThread]:
-    """A sandbox of the plan creator that answers in 10 ms, and an environment that points at it."""
+def speech_sandbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[SandboxThread]:
+    """A sandbox of the plan creator that answers in 10 ms, and an environment that points at it.
+
+    ``SPEECH_CLIENT_KEYS`` holds ``KEY``: what a request to the gateway's routes has to bring along.
+    """
     with SandboxThread() as sandbox:
         monkeypatch.setenv("ELEVENLABS_BASE_URL", sandbox.url)
         monkeypatch.setenv("ELEVENLABS_API_KEY", "sandbox-accepts-any-key")
         monkeypatch.setenv("SPEECH_ENV", "development")
+        monkeypatch.setenv("SPEECH_CLIENT_KEYS", f"tests:{KEY}")
+        monkeypatch.setenv("SPEECH_CACHE_DIR", str(tmp_path / "speech"))
         yield sandbox

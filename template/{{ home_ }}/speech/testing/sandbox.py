@@ -10,7 +10,7 @@ Control, besides the vendor's routes::
     POST /__sandbox/set     any of the fields below; answers with the state, or 400 and one line that names the field
 
 =============  =========================================================================================
-``limits``     pool -> number, for any of standard, flash, stt; those running stay
+``limits``     pool -> number, for any of standard, flash, stt, stt_realtime; those running stay
 ``mode``       ``refuse`` (a 429 after 0.24 s, or the latency if that is less) or ``queue`` (wait in turn)
 ``latency_s``  seconds a call takes, or ``[least, most]``, drawn by the seed; streams: first byte at 30 %
 ``key``        the only key let in; null: any that is not empty

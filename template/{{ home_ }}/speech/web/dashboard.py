@@ -4,13 +4,12 @@ import base64
 import hashlib
 import html
 import re
-import secrets
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .answer import Answer
+from .answer import Answer, told
 
 _FIRST = "<!-- first numbers -->"
 
@@ -18,8 +17,7 @@ _FIRST = "<!-- first numbers -->"
 def page(usage: Mapping[str, Any]) -> Answer:
     """The page, with what *usage* says already in it; its script goes on from there."""
     source, headers = _source()
-    body = source.replace(_FIRST, _first(usage)).encode()
-    return Answer(200, body, {**headers, "x-speech-request-id": secrets.token_hex(10)})
+    return told(source.replace(_FIRST, _first(usage)).encode(), "text/html; charset=utf-8", 200, headers)
 
 
 @cache
@@ -30,7 +28,6 @@ def _source() -> tuple[str, dict[str, str]]:
         "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     return source, {
-        "content-type": "text/html; charset=utf-8",
         "content-security-policy": policy,
         "x-content-type-options": "nosniff",
         "referrer-policy": "no-referrer",

@@ -6,11 +6,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, cast
 
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
 from starlette.requests import HTTPConnection
 
 from ..errors import SpeechError
 from ..wiring import SpeechClient
-from .answer import Answer, failed
 
 
 def get_speech(connection: HTTPConnection) -> SpeechClient:
@@ -39,16 +39,13 @@ def around(app: FastAPI, context: Callable[[FastAPI], AbstractAsyncContextManage
     app.router.lifespan_context = lifespan
 
 
-def respond(answer: Answer) -> Response:
-    return Response(answer.body, answer.status, dict(answer.headers))
-
-
 @asynccontextmanager
 async def _speaking(app: FastAPI) -> AsyncIterator[None]:
     async with SpeechClient.from_env() as app.state.speech:
+        await app.state.speech.warm_up()
         yield
 
 
 async def _answer(request: Request, error: Exception) -> Response:
     assert isinstance(error, SpeechError)
-    return respond(failed(error))
+    return JSONResponse(error.body(), error.status, error.headers())

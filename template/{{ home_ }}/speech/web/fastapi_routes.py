@@ -25,9 +25,9 @@ from ..listening import Listening
 from ..request import Terms
 from ..wiring import SpeechClient
 from . import account, asgi, dashboard, reading, wire, workers
-from .answer import said
+from .answer import Answer, said, told
 from .auth import Doorkeeper
-from .fastapi import around, respond
+from .fastapi import around
 from .fastapi import install as install_client
 
 
@@ -103,7 +103,7 @@ class Gateway:
         async with Request(request.scope, receive).form(max_files=1, max_fields=reading.PARTS_MAX) as form:
             query = request.query_params.multi_items()
             transcription = await asyncio.to_thread(wire.transcription, _parts(form), query)
-            return await _whole(self._speech.hear(transcription, terms), request)
+            return await _whole(self._speech.open(transcription, terms, whole=True), request)
 
     async def models(self, request: Request) -> Response:
         self._door.caller(request.headers)
@@ -134,7 +134,7 @@ class Gateway:
         if answers.exporter is None:
             raise wire.Stray(404)
         body, media_type = answers.exporter.render(await workers.fleet(self._speech))
-        return Response(body, headers={"content-type": media_type})
+        return respond(told(body, media_type))
 
     async def usage(self, request: Request) -> Response:
         caller = self._door.caller(request.headers, basic=True)
@@ -186,6 +186,10 @@ def _parts(form: FormData) -> Iterator[tuple[str, str | reading.Upload]]:
 
 def _upload(part: UploadFile) -> reading.Upload:
     return reading.Upload(part.file, part.filename or "audio", part.content_type or "application/octet-stream")
+
+
+def respond(answer: Answer) -> Response:
+    return Response(answer.body, answer.status, dict(answer.headers))
 
 
 async def _failed(request: Request, error: Exception) -> Response:

@@ -5,6 +5,7 @@ so that whoever still comes hears why; what is under way ends, within SPEECH_GRA
 A second signal ends it at once.
 """
 
+import asyncio
 import logging
 import multiprocessing
 import os
@@ -26,6 +27,7 @@ from fastapi import FastAPI
 
 from .. import logs
 from ..answers import CACHE_BACKEND
+from ..client import Client
 from ..commands import CantDo
 from ..settings import Settings, SettingsError, is_loopback
 from ..wiring import SpeechClient
@@ -35,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 KEEP_ALIVE_S = 65  # longer than the usual load balancer's minute, so that it never writes to a closed connection
 BACKLOG = 2048
+LAST_WORDS_S = 2  # for answers that say that there will be none
 REPLACED_AFTER_S = 0.5  # so that workers that die at once don't take the machine with them
 NOW = getattr(signal, "SIGQUIT", signal.SIGTERM)  # from the supervisor to a worker: at once
 
@@ -44,6 +47,7 @@ def serve(host: str, port: int, processes: int, read: int = 0) -> int:
 
     Raises SettingsError, and CantDo for an address that can't be had.
     """
+    logs.configure(Settings())  # a warning about settings is a line too
     with tempfile.TemporaryDirectory(prefix="speech-") as run_dir:
         share = max(processes, Settings.from_env().processes)  # more, where other hosts use the account too
         os.environ |= {"SPEECH_RUN_DIR": run_dir, "SPEECH_PROCESSES": str(share)}
@@ -109,31 +113,45 @@ class Server(uvicorn.Server):
             )
         )  # fmt: skip
         self._app, self._grace_s, self._parent = app, settings.grace_s, parent
+        self._posted_at = 0
         self._ends_at: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first lets it end, the second ends it. A worker leaves SIGINT, which a terminal sends to all, to its
-        supervisor, and may be told to end more than once: an init system tells all, and then the supervisor does."""
-        if self._ends_at is None and not (self._parent and sig == signal.SIGINT):
+        """The first lets it end, the second ends it; but a worker hears the same wish many times, from a terminal or an
+        init system that tells the whole group, and from its supervisor."""
+        if self._ends_at is None:
             self._ends_at = time.monotonic() + self._grace_s
-        elif not self._parent:
-            raise KeyboardInterrupt
+        elif self._parent is None:
+            self._end_at_once()
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        if self._parent:
+            signal.signal(NOW, self._end_at_once)
+        await super().serve(sockets)
+
+    def _end_at_once(self, *_: object) -> None:
+        """Whatever else runs is cancelled too, once this task has ended: what is held is given back."""
+        assert self._task, "a server runs in a task"
+        self._loop.call_soon_threadsafe(self._task.cancel)
 
     async def on_tick(self, counter: int) -> bool:
         speech: SpeechClient = self._app.state.speech
-        if counter % 10 == 0:
-            await workers.publish(speech)
-        if self._parent and os.getppid() != self._parent and self._ends_at is None:
-            self._ends_at = time.monotonic() + self._grace_s
+        self._posted_at = await workers.post(speech, self._posted_at)
+        if self._parent and os.getppid() != self._parent:  # nobody is left to tell us
+            self._ends_at = self._ends_at or time.monotonic() + self._grace_s
         if self._ends_at is not None:
-            if not speech.draining:
-                logger.info("draining: no new work; %d requests are under way", len(self.server_state.tasks))
-            speech.drain()
-            left_s = self._ends_at - time.monotonic()
-            busy = self.server_state.tasks or speech.snapshot()["flights"]
-            self.config.timeout_graceful_shutdown = max(0, int(left_s))
-            self.should_exit = not busy or left_s <= 0
+            self.should_exit = await self._drained(speech, self._ends_at - time.monotonic())
         return await super().on_tick(counter)
+
+    async def _drained(self, speech: SpeechClient, left_s: float) -> bool:
+        if not speech.draining:
+            logger.info("draining: no new work; %d requests are under way", len(self.server_state.tasks))
+            speech.drain()
+        if left_s <= 0:
+            await Client.aclose(speech)  # the flights alone: so whoever still waits hears a proper 503
+        self.config.timeout_graceful_shutdown = max(LAST_WORDS_S, int(left_s))
+        return left_s <= 0 or not (self.server_state.tasks or speech.snapshot()["flights"])
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
@@ -145,7 +163,7 @@ def _work(listener: socket.socket, parent: int | None = None) -> int:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # what happens when, we say ourselves
     try:
         Server(application(), Settings.from_env(), parent).run([listener])
-    except (KeyboardInterrupt, SystemExit):  # told twice; or it could not start, and the log says why
+    except (asyncio.CancelledError, SystemExit):  # told twice; or it could not start, and the log says why
         return 1
     return 0
 
@@ -186,7 +204,7 @@ class Supervisor:
         self._alive.remove(worker)
         workers.bury(self._run_dir, _pid(worker))
         if self._told or not worker.exitcode:
-            return 1 if worker.exitcode else 0
+            return 0 if worker.exitcode in (0, -signal.SIGTERM) else 1  # the latter: before it had begun
         if worker.exitcode > 0:
             self._hear()
             return 1
@@ -208,6 +226,5 @@ def _pid(worker: BaseProcess) -> int:
 
 
 def _as_worker(listener: socket.socket, parent: int) -> None:
-    signal.signal(NOW, signal.default_int_handler)
     logs.configure(Settings.from_env())
     sys.exit(_work(listener, parent))

@@ -3,7 +3,6 @@ becomes headers and words. Knows no framework."""
 
 import re
 from collections.abc import Mapping
-from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, NamedTuple
 
 from ..catalogue import DEFAULT_FORMAT, DEFAULT_MODEL
@@ -110,8 +109,6 @@ def transcription(parts: Parts, pairs: Pairs) -> TranscriptionRequest:
 
 def _listenable(file: BinaryIO, pcm: bool) -> tuple[float, int]:
     """Seconds and channels, about. Raises InvalidRequest for what nobody could listen to."""
-    if isinstance(file, SpooledTemporaryFile):
-        file.rollover()  # httpx asks its number to learn its length: moved to disk only then, it would be 0 bytes long
     head = file.read(4096)
     size = file.seek(0, 2)
     file.seek(0)

@@ -1,9 +1,10 @@
 """What the workers of one ``serve`` tell each other, so that whichever is asked answers for all of them.
 
-Each writes what it knows into SPEECH_RUN_DIR: every second, when it is asked, and at its end. Of a worker that ended,
-what it counted goes on counting and the rest is forgotten: so a sum never falls because somebody died.
+Each writes what it knows into SPEECH_RUN_DIR: every second, at its end, and when one of them asks and waits for it. Of
+a worker that ended, what it counted goes on counting and the rest is forgotten: a sum never falls because one died.
 """
 
+import asyncio
 import json
 import os
 import time
@@ -18,7 +19,11 @@ from ..clock import today
 from ..ledger import Row, Usage
 from ..wiring import SpeechClient
 
-Told = dict[str, Any]  # now: a client's snapshot; rows: its ledger's, where every process has a ledger of its own
+EVERY_NS = 10**9
+PATIENCE_S = 0.5  # a worker that is stuck is taken by its last word
+
+Told = dict[str, Any]
+"""at: nanoseconds; now: a client's snapshot; rows: its ledger's, where every process has a ledger of its own."""
 
 
 async def fleet(client: SpeechClient) -> list[dict[str, Any]]:
@@ -35,14 +40,21 @@ async def fleet_usage(client: SpeechClient, caller: str | None = None) -> dict[s
     return usage.report(rows, budgets=ledger.budgets, day=today(), snapshot=now, caller=caller)
 
 
+async def post(client: SpeechClient, last: int) -> int:
+    """For the server's ticks: ``publish`` if it is time or somebody asked since ``last``. When the last one was."""
+    run_dir = client.settings.run_dir
+    if run_dir and (time.time_ns() - last >= EVERY_NS or _asked(run_dir) > last):
+        return int((await publish(client))["at"])
+    return last
+
+
 async def publish(client: SpeechClient) -> Told:
-    """Write this worker's file, whole or not at all, if there is anybody to read it."""
+    """Write this worker's file, if there is anybody to read it."""
+    at = time.time_ns()
     rows = await client.policies.ledger.rows() if CACHE_BACKEND == "memory" else {}
-    told = {"now": client.snapshot(), "rows": [[*row, vars(sums)] for row, sums in rows.items()]}
+    told = {"at": at, "now": client.snapshot(), "rows": [[*row, vars(sums)] for row, sums in rows.items()]}
     if client.settings.run_dir:
-        draft = client.settings.run_dir / f"{os.getpid()}.new"
-        draft.write_text(json.dumps(told), "utf-8")
-        draft.replace(draft.with_suffix(".json"))
+        _write(client.settings.run_dir / f"{os.getpid()}.json", json.dumps(told))
     return told
 
 
@@ -54,12 +66,23 @@ def bury(run_dir: Path, pid: int) -> None:
 
 
 async def _everybody(client: SpeechClient) -> list[Told]:
-    told = await publish(client)  # first: who is asked next must not know less than we are about to say
-    if not client.settings.run_dir:
-        return [told]
+    """Every worker's word, no older than this call."""
+    own, run_dir = await publish(client), client.settings.run_dir
+    if run_dir is None:
+        return [own]
+    _write(run_dir / "asked", str(own["at"]))
+    until = time.monotonic() + PATIENCE_S
+    told = _read_all(run_dir)
+    while min(worker["at"] for worker in told) < own["at"] and time.monotonic() < until:
+        await asyncio.sleep(0.02)
+        told = _read_all(run_dir)
+    return told
+
+
+def _read_all(run_dir: Path) -> list[Told]:
     while True:
         try:
-            return [_read(file) for file in client.settings.run_dir.iterdir() if file.suffix in (".json", ".ended")]
+            return [_read(file) for file in run_dir.iterdir() if file.suffix in (".json", ".ended")]
         except FileNotFoundError:
             continue  # one was buried in between
 
@@ -67,8 +90,20 @@ async def _everybody(client: SpeechClient) -> list[Told]:
 def _read(file: Path) -> Told:
     told: Told = json.loads(file.read_text("utf-8"))
     if file.suffix == ".ended":
-        told["now"] = {"pools": {}, "flights": 0, "meter": told["now"]["meter"]}
+        told |= {"at": time.time_ns(), "now": {"pools": {}, "flights": 0, "meter": told["now"]["meter"]}}
     return told
+
+
+def _asked(run_dir: Path) -> int:
+    file = run_dir / "asked"
+    return int(file.read_text()) if file.exists() else 0
+
+
+def _write(file: Path, text: str) -> None:
+    """Whole or not at all, for whoever reads meanwhile."""
+    draft = file.with_suffix(f".new-{os.getpid()}")
+    draft.write_text(text, "utf-8")
+    draft.replace(file)
 
 
 def _sum(told: Sequence[Told]) -> dict[Row, Usage]:

@@ -1,0 +1,122 @@
+"""What ``GET /usage`` says, to the key and to the number."""
+
+from typing import Any
+
+import pytest
+
+from speech.ledger import Budgets, Row, Usage
+from speech.usage import report
+
+NUMBERS = {"credits", "uncertain_credits", "cost_usd", "characters", "stt_seconds", "requests", "saved_credits"}
+ROWS = {
+    Row("2026-10-31", "anna", "flash"): Usage(credits=500, cost_usd=0.04, characters=1000, requests=1),
+    Row("2026-11-02", "anna", "flash"): Usage(credits=100, cost_usd=0.1 + 0.2, characters=200, requests=3),
+    Row("2026-11-10", "anna", "scribe"): Usage(cost_usd=0.7, stt_seconds=90.00049, requests=1),
+    Row("2026-11-10", "bert", "flash"): Usage(uncertain_credits=20, uncertain_usd=0.5, requests=2, saved_credits=60),
+}
+BUDGETS = Budgets(daily_usd=1.5, monthly_usd=4.0, callers={"anna": 1.0, "bert": 0.25})
+POOL = {"limit": 5, "ceiling": 5, "plan": 5, "shed": 0}
+
+
+def told(caller: str | None = None, budgets: Budgets = BUDGETS, now: dict[str, Any] | None = None) -> dict[str, Any]:
+    return report(ROWS, budgets=budgets, day="2026-11-10", snapshot=now or {"pools": {}}, caller=caller)
+
+
+def test_it_has_these_keys_and_no_others() -> None:
+    """Dashboards and scripts stand on them."""
+    said = told()
+    assert set(said) == {"totals", "by", "budgets", "forecast", "advice", "now"}
+    assert set(said["totals"]) == NUMBERS
+    assert set(said["by"]) == {"caller", "model", "day", "month"}
+    assert all(set(row) == NUMBERS | {name} for name, rows in said["by"].items() for row in rows)
+
+
+def test_totals_are_the_sum_of_all_rows() -> None:
+    """Credits are whole, dollars have six places, and what is uncertain stands apart."""
+    assert told()["totals"] == {
+        "credits": 600, "uncertain_credits": 20, "cost_usd": 1.04, "characters": 1200, "stt_seconds": 90.0,
+        "requests": 7, "saved_credits": 60,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("by", "credits"),
+    [
+        ("caller", {"anna": 600, "bert": 0}),
+        ("model", {"flash": 600, "scribe": 0}),
+        ("day", {"2026-10-31": 500, "2026-11-02": 100, "2026-11-10": 0}),
+        ("month", {"2026-10": 500, "2026-11": 100}),
+    ],
+)
+def test_rows_are_summed_by_whatever_is_asked(by: str, credits: dict[str, int]) -> None:
+    """In order, each once."""
+    assert [(row[by], row["credits"]) for row in told()["by"][by]] == list(credits.items())
+
+
+def test_dollars_are_told_to_the_millionth() -> None:
+    """A dime and two are thirty cents, not 0.30000000000000004."""
+    assert told()["by"]["day"][1]["cost_usd"] == 0.3
+
+
+def test_budgets_count_what_is_uncertain() -> None:
+    """Of the day, of the month, and of each caller's day; never below nothing left."""
+    assert told()["budgets"] == {
+        "daily": {"limit_usd": 1.5, "spent_usd": 1.2, "left_usd": 0.3},
+        "monthly": {"limit_usd": 4.0, "spent_usd": 1.5, "left_usd": 2.5},
+        "callers": {
+            "anna": {"limit_usd": 1.0, "spent_usd": 0.7, "left_usd": 0.3},
+            "bert": {"limit_usd": 0.25, "spent_usd": 0.5, "left_usd": 0.0},
+        },
+    }
+
+
+def test_a_budget_that_is_not_set_is_not_there() -> None:
+    """Nothing is not zero."""
+    assert told(budgets=Budgets())["budgets"] == {}
+    assert told(budgets=Budgets(daily_usd=0.0))["budgets"]["daily"]["left_usd"] == 0.0
+
+
+def test_the_forecast_says_how_it_was_made() -> None:
+    """Ten of thirty days are over: three times as much."""
+    forecast = told()["forecast"]
+    assert (forecast["month_usd"], forecast["month_credits"]) == (4.5, 360)
+    assert "this month so far" in forecast["method"]
+
+
+def test_a_caller_sees_what_is_his() -> None:
+    """His rows and his budget: no other caller, no common budget, nothing of the account."""
+    said = told("bert", now={"pools": {"flash": POOL | {"shed": 3}}})
+    assert [row["caller"] for row in said["by"]["caller"]] == ["bert"]
+    assert said["totals"]["requests"] == 2
+    assert said["budgets"] == {"callers": {"bert": {"limit_usd": 0.25, "spent_usd": 0.5, "left_usd": 0.0}}}
+    assert said["now"] == {} and "anna" not in str(said) and "Pool" not in str(said)
+
+
+def test_nothing_spent_is_nothing_to_say() -> None:
+    """No division by zero on the first morning."""
+    said = report({}, budgets=Budgets(), day="2026-11-01", snapshot={"pools": {"flash": POOL}})
+    assert set(said["totals"].values()) == {0}
+    assert (said["forecast"]["month_usd"], said["advice"]) == (0.0, [])
+
+
+def test_the_snapshot_is_passed_on() -> None:
+    """All that the dashboard shows is in one answer."""
+    assert told(now={"pools": {"flash": POOL}, "flights": 2})["now"] == {"pools": {"flash": POOL}, "flights": 2}
+
+
+@pytest.mark.parametrize(
+    ("pool", "budgets", "sentence"),
+    [
+        ({}, Budgets(), "20 credits are uncertain"),
+        ({}, Budgets(), "The cache saved 60 credits, 9% of what was asked for."),
+        ({}, Budgets(daily_usd=1.4), "The daily budget has 0.20 USD left."),
+        ({}, Budgets(monthly_usd=4.0), "the month costs 4.50 USD"),
+        ({"shed": 12}, Budgets(), "Pool flash refused 12 requests"),
+        ({"ceiling": 3}, Budgets(), "ElevenLabs allows 3 at once in pool flash, fewer than the plan's 5."),
+    ],
+)
+def test_advice_is_one_plain_sentence_for_each_reason(pool: dict[str, int], budgets: Budgets, sentence: str) -> None:
+    """And only where there is that reason."""
+    said = told(budgets=budgets, now={"pools": {"flash": POOL | pool}})["advice"]
+    assert len([word for word in said if sentence in word]) == 1
+    assert not report({}, budgets=budgets, day="2026-11-10", snapshot={"pools": {"flash": POOL}})["advice"]

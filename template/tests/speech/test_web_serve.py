@@ -1,0 +1,342 @@
+"""``serve`` on real sockets: it starts only when it is safe, ends in order, and several workers answer as one."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import speech as package
+from speech import meter
+from speech.answers import METRICS
+from speech.catalogue import DEFAULT_VOICE
+from speech.settings import Settings
+from speech.web import workers
+from speech.wiring import SpeechClient
+
+SOURCE = Path(package.__file__).parents[package.__name__.count(".") + 1]
+SPEAK = f"/v1/text-to-speech/{DEFAULT_VOICE}"
+CLIENTS = "admin:admin-key-0123456789"
+
+
+class Service:
+    """A running ``serve``."""
+
+    def __init__(self, process: "subprocess.Popen[str]", log: Path) -> None:
+        self.process, self._log = process, log
+        self.url = str(eventually(lambda: re.search(r"serving on (http://[^\"]+)", log.read_text()))[1])
+        eventually(lambda: self.get("/readyz").status_code == 200)
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", timeout=30)
+
+    def speak(self, text: str, fault: str = "ok", path: str = SPEAK) -> httpx.Response:
+        headers = {"X-Sandbox-Fault": fault}
+        body = {"text": text, "model_id": "eleven_flash_v2_5"}
+        return httpx.post(f"{self.url}{path}", json=body, headers=headers, timeout=60)
+
+    def usage(self) -> dict[str, Any]:
+        totals: dict[str, Any] = self.get("/usage").json()["totals"]
+        return totals
+
+    def limit(self) -> int:
+        return int(self.get("/usage").json()["now"]["pools"]["flash"]["limit"])
+
+    def busy(self) -> bool:
+        return bool(self.get("/usage").json()["now"]["flights"])
+
+    def told(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._log.read_text().splitlines()]
+
+    def end(self, sig: int = signal.SIGTERM) -> int:
+        self.process.send_signal(sig)
+        return self.process.wait(30)
+
+
+def eventually(holds: Callable[[], Any], within_s: float = 20) -> Any:
+    """What it gives, once that is true."""
+    until = time.monotonic() + within_s
+    while True:
+        try:
+            if found := holds():
+                return found
+        except httpx.TransportError:
+            pass
+        assert time.monotonic() < until, "it did not come true"
+        time.sleep(0.02)
+
+
+def command(*argv: str, **variables: str) -> dict[str, Any]:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("SPEECH_", "ELEVENLABS_"))}
+    return {
+        "args": [sys.executable, "-m", package.__name__, "serve", "--port", "0", *argv],
+        "env": environ | {"PYTHONPATH": str(SOURCE)} | variables,
+    }
+
+
+@contextmanager
+def serving(folder: Path, *argv: str, **variables: str) -> Iterator[Service]:
+    log = folder / "log"
+    with log.open("w") as stderr:
+        process = subprocess.Popen(**command("--sandbox", *argv, **variables), cwd=folder, stderr=stderr, text=True)
+    try:
+        yield Service(process, log)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+
+
+# ------------------------------------------------------------------------------------------------------------ the start
+
+
+@pytest.mark.parametrize(
+    ("argv", "variables", "code", "why"),
+    [
+        ([], {}, 2, "SPEECH_CLIENT_KEYS is not set"),
+        ([], {"SPEECH_ENV": "staging"}, 2, "SPEECH_CLIENT_KEYS is not set"),
+        (["--host", "0.0.0.0"], {"SPEECH_ENV": "development"}, 2, "anybody who reaches 0.0.0.0"),
+        (["--host", "no.such.invalid"], {"SPEECH_CLIENT_KEYS": CLIENTS}, 1, "can't listen on no.such.invalid, port 0"),
+        (["--workers", "6"], {"SPEECH_CLIENT_KEYS": CLIENTS, "SPEECH_TIER": "creator"}, 2, "SPEECH_PROCESSES is 6"),
+        ([], {"SPEECH_TIER": "gold"}, 2, "SPEECH_TIER is 'gold'"),
+    ],
+)
+def test_it_refuses_to_start_in_one_line(
+    argv: list[str], variables: dict[str, str], code: int, why: str, tmp_path: Path
+) -> None:
+    """Without keys for its callers, but in development on loopback; on a bad address; with nothing to share."""
+    done = subprocess.run(**command(*argv, **variables), cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1), done.stderr
+    assert done.stderr.startswith("error: ") and why in done.stderr
+
+
+def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
+    """With 1: asked rightly, and not possible."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        run = command("--port", str(taken.getsockname()[1]), SPEECH_CLIENT_KEYS=CLIENTS)
+        done = subprocess.run(**run, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "Address already in use" in done.stderr
+
+
+def test_without_a_key_it_is_alive_and_never_ready(tmp_path: Path) -> None:
+    """So that a first deployment tells what it lacks instead of restarting for ever."""
+    log = tmp_path / "log"
+    with log.open("w") as stderr:
+        process = subprocess.Popen(**command(SPEECH_ENV="development"), cwd=tmp_path, stderr=stderr, text=True)
+    try:
+        url = str(eventually(lambda: re.search(r"serving on (http://[^\"]+)", log.read_text()))[1])
+        assert eventually(lambda: httpx.get(f"{url}/healthz")).status_code == 200
+        assert httpx.get(f"{url}/readyz").status_code == 503
+        assert "ELEVENLABS_API_KEY is not set" in log.read_text()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+# -------------------------------------------------------------------------------------------------------------- the end
+
+
+@pytest.mark.parametrize(("path", "sig"), [(SPEAK, signal.SIGTERM), (f"{SPEAK}/stream", signal.SIGINT)])
+def test_it_drains(tmp_path: Path, path: str, sig: int) -> None:
+    """Told to end, it is not ready and takes nothing new, says so, finishes what it began, and exits with 0."""
+    with serving(tmp_path) as service, ThreadPoolExecutor() as pool:
+        whole = service.speak("Hello", path=path).content
+        under_way = pool.submit(service.speak, "Good morning", "slow;s=1.5", path)
+        eventually(service.busy)
+        service.process.send_signal(sig)
+        eventually(lambda: service.get("/readyz").status_code == 503)
+        assert service.get("/healthz").status_code == 200
+        refused = service.speak("Too late")
+        assert (refused.status_code, refused.json()["detail"]["code"]) == (503, "draining")
+        assert refused.headers["retry-after"]
+        answer = under_way.result()
+        assert answer.status_code == 200 and len(answer.content) > len(whole)
+        assert service.process.wait(20) == 0
+    assert [line["message"] for line in service.told()][-1] == "ended"
+    assert not any("Traceback" in json.dumps(line) or line["level"] == "error" for line in service.told())
+
+
+def test_the_grace_period_is_the_longest_it_takes(tmp_path: Path) -> None:
+    """What isn't done by then is cut off, and told so."""
+    with serving(tmp_path, SPEECH_GRACE_S="1") as service, ThreadPoolExecutor() as pool:
+        under_way = pool.submit(service.speak, "Hello", "slow;s=30")
+        eventually(service.busy)
+        began = time.monotonic()
+        assert service.end() == 0
+        assert 0.9 < time.monotonic() - began < 8
+        answer = under_way.result()
+        assert (answer.status_code, answer.json()["detail"]["code"]) == (503, "draining")
+
+
+def test_told_twice_it_ends_at_once(tmp_path: Path) -> None:
+    """Whoever sends a second signal has waited long enough."""
+    with serving(tmp_path) as service, ThreadPoolExecutor() as pool:
+        under_way = pool.submit(service.speak, "Hello", "slow;s=30")
+        eventually(service.busy)
+        service.process.send_signal(signal.SIGTERM)
+        eventually(lambda: service.get("/readyz").status_code == 503)
+        began = time.monotonic()
+        assert service.end() == 1
+        assert time.monotonic() - began < 8
+        assert under_way.exception() or under_way.result().status_code != 200
+
+
+# ---------------------------------------------------------------------------------------------------------- the workers
+
+
+def test_several_workers_answer_as_one(tmp_path: Path) -> None:
+    """Each has its share of the plan; whichever is asked knows at once what all of them did. One that is killed is
+    replaced, and no sum falls, which would look like a restart to whoever watches it."""
+    with serving(tmp_path, "--workers", "2") as service, ThreadPoolExecutor(6) as pool:
+        assert all(answer.status_code == 200 for answer in pool.map(service.speak, [f"text {n}" for n in range(12)]))
+        before = service.usage()
+        assert before["requests"] == 12
+        for _ in range(4):
+            assert service.usage() == before
+            if METRICS == "prometheus":
+                assert 'speech_requests_total{kind="tts",outcome="ok"} 12.0' in service.get("/metrics").text
+        assert service.limit() == 10 and any("flash 5" in line["message"] for line in service.told())
+
+        (first, *_) = children(service.process.pid)
+        os.kill(first, signal.SIGKILL)
+        eventually(lambda: len(children(service.process.pid)) == 2 and first not in children(service.process.pid))
+        assert [service.usage() for _ in range(4)] == [before] * 4
+        eventually(lambda: service.limit() == 10)  # of two, not of three
+        service.speak("one more")
+        assert service.usage()["requests"] == 13
+        assert service.end() == 0
+
+
+def test_workers_drain_together(tmp_path: Path) -> None:
+    """A terminal's Ctrl-C reaches every process: it is still one wish, and what is under way ends."""
+    with serving(tmp_path, "--workers", "2") as service, ThreadPoolExecutor() as pool:
+        under_way = [pool.submit(service.speak, f"text {n}", "slow;s=1.5") for n in range(4)]
+        eventually(service.busy)
+        for pid in children(service.process.pid):
+            os.kill(pid, signal.SIGINT)
+        assert service.end(signal.SIGINT) == 0
+        assert all(future.result().status_code == 200 for future in under_way)
+
+
+def test_workers_without_their_parent_end(tmp_path: Path) -> None:
+    """Killed hard, it leaves nobody behind on its port."""
+    log = tmp_path / "log"
+    with log.open("w") as stderr:
+        run = command("--workers", "2", SPEECH_ENV="development")
+        process = subprocess.Popen(**run, cwd=tmp_path, stderr=stderr, text=True)
+    url = str(eventually(lambda: re.search(r"serving on (http://[^\"]+)", log.read_text()))[1])
+    eventually(lambda: httpx.get(f"{url}/healthz"))
+    pids = children(process.pid)
+    process.kill()
+    process.wait()
+    assert len(pids) == 2
+    eventually(lambda: not [pid for pid in pids if running(pid)])
+
+
+def children(pid: int) -> list[int]:
+    """The workers: not the sandbox, nor what Python starts for itself."""
+    found = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True).stdout
+    return [int(line.split()[0]) for line in found.splitlines() if "spawn_main" in line]
+
+
+def running(pid: int) -> bool:
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
+    return bool(state) and not state.startswith("Z")
+
+
+# -------------------------------------------------------------------------------------------- what they tell each other
+
+
+def told_by(requests: int, **fields: Any) -> dict[str, Any]:
+    counted = meter.Meter()
+    counted.count("requests", requests, kind="tts", outcome="ok")
+    return {"at": time.time_ns(), "now": {"pools": {}, "meter": counted.snapshot()}, "rows": [], **fields}
+
+
+async def test_a_stuck_worker_is_taken_by_its_last_word(tmp_path: Path) -> None:
+    """Nobody waits for it for long."""
+    async with SpeechClient(Settings(run_dir=tmp_path, cache_dir=tmp_path / "cache")) as client:
+        (tmp_path / "1.json").write_text(json.dumps(told_by(5, at=1)))
+        began = time.monotonic()
+        snapshots = await workers.fleet(client)
+        assert len(snapshots) == 2 and 0.3 < time.monotonic() - began < 3
+
+
+async def test_who_is_asked_waits_for_fresh_words(tmp_path: Path) -> None:
+    """A worker that counted something a moment ago is not asked for what it knew a second before."""
+    async with SpeechClient(Settings(run_dir=tmp_path, cache_dir=tmp_path / "cache")) as client:
+        file = tmp_path / "1.json"
+        file.write_text(json.dumps(told_by(5, at=1)))
+
+        def answer() -> None:
+            while not (tmp_path / "asked").exists():
+                time.sleep(0.01)
+            workers._write(file, json.dumps(told_by(6)))
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        merged = meter.merge([snapshot["meter"] for snapshot in await workers.fleet(client)])
+        thread.join()
+        assert [value for name, _, value in merged["counters"] if name == "requests"] == [6]
+
+
+async def test_the_dead_count_but_hold_nothing(tmp_path: Path) -> None:
+    """What was in flight there is not in flight any more."""
+    async with SpeechClient(Settings(run_dir=tmp_path, cache_dir=tmp_path / "cache")) as client:
+        for pid in (1, 1):  # a number may come again
+            dead = told_by(5)
+            dead["now"]["pools"] = {"flash": {"limit": 5, "in_flight": 3}}
+            (tmp_path / f"{pid}.json").write_text(json.dumps(dead))
+            workers.bury(tmp_path, pid)
+        workers.bury(tmp_path, 2)  # it never said anything
+        snapshots = await workers.fleet(client)
+        now = workers.together(snapshots)
+        assert now["pools"] == client.snapshot()["pools"]
+        assert [value for name, _, value in now["meter"]["counters"] if name == "requests"] == [10]
+
+
+async def test_a_worker_speaks_when_it_is_asked_or_a_second_has_passed(tmp_path: Path) -> None:
+    """And not at every tick of its server."""
+    async with SpeechClient(Settings(run_dir=tmp_path, cache_dir=tmp_path / "cache")) as client:
+        first = await workers.post(client, 0)
+        assert await workers.post(client, first) == first
+        (tmp_path / "asked").write_text(str(time.time_ns()))
+        second = await workers.post(client, first)
+        assert second > first and await workers.post(client, second) == second
+        assert await workers.post(client, second - workers.EVERY_NS) > second
+        await asyncio.sleep(0)
+
+
+def test_one_snapshot_of_several() -> None:
+    """Numbers add up; what is the same in all does not; of states the worst is told."""
+    one = {
+        "ready": True, "draining": False, "flights": 1,
+        "pools": {"flash": {"limit": 3, "plan": 10, "service_s": None, "breaker": {"state": "half_open", "opened": 1}}},
+    }  # fmt: skip
+    two = {
+        "ready": True, "draining": True, "flights": 2,
+        "pools": {"flash": {"limit": 3, "plan": 10, "service_s": 0.5, "breaker": {"state": "closed", "opened": 2}}},
+    }  # fmt: skip
+    assert workers.together([one, two]) == {
+        "ready": True,
+        "draining": True,
+        "flights": 3,
+        "pools": {
+            "flash": {"limit": 6, "plan": 10, "service_s": 0.5, "breaker": {"state": "half_open", "opened": 3}},
+        },
+    }

@@ -1,0 +1,138 @@
+"""The books in sqlite, and whose reservations they are: where a process died, others settle for it."""
+
+import os
+import secrets
+import sqlite3
+import sys
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from ..ledger import Cap, Charge, Reservation, Row, Usage
+from .disk_database import Database
+
+if sys.platform != "win32":  # there, disk.unsupported() says why not
+    import fcntl
+
+
+def _marks(values: Collection[object]) -> str:
+    return ", ".join("?" * len(values))
+
+
+SUMS = tuple(vars(Usage()))
+LEDGER = f"""
+CREATE TABLE IF NOT EXISTS usage
+    (day, caller, model_id, {", ".join(SUMS)}, PRIMARY KEY (day, caller, model_id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS spent (account PRIMARY KEY, usd) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS held (id PRIMARY KEY, owner, sent, day, caller, model_id, credits, usd) WITHOUT ROWID;
+"""
+ADD = f"""
+INSERT INTO usage (day, caller, model_id, {", ".join(SUMS)}) VALUES (?, ?, ?, {_marks(SUMS)})
+ON CONFLICT DO UPDATE SET {", ".join(f"{name} = {name} + excluded.{name}" for name in SUMS)}
+"""
+SPEND = "INSERT INTO spent VALUES (?, ?) ON CONFLICT DO UPDATE SET usd = usd + excluded.usd"
+
+
+class DiskLedger:
+    """Every method is one transaction on the loop's thread: tens of microseconds, and nothing awaits in between."""
+
+    def __init__(self, root: Path) -> None:
+        self._database = Database(root, "ledger.sqlite", LEDGER)
+        self._owners = root / "owners"
+        self._owner: tuple[str, int] | None = None  # our id, and the locked file that proves we live
+        os.register_at_fork(after_in_child=self._leave)  # the lock would live on in the child
+
+    async def reserve(self, reservation: Reservation, caps: Sequence[Cap]) -> Cap | None:
+        with self._database.step() as db:
+            refusing = self._refusing(db, reservation, caps)
+            if refusing and self._recover(db):
+                refusing = self._refusing(db, reservation, caps)
+            if refusing is None:
+                self._hold(db, reservation)
+            return refusing
+
+    async def sent(self, reservation: Reservation) -> None:
+        with self._database.step() as db:
+            db.execute("UPDATE held SET sent = 1 WHERE id = ?", (reservation.id,))
+
+    async def settle(self, reservation: Reservation, usage: Usage) -> None:
+        with self._database.step() as db:
+            self._settle(db, reservation, usage)
+
+    async def add(self, row: Row, usage: Usage) -> None:
+        with self._database.step() as db:
+            self._add(db, row, usage)
+
+    async def rows(self) -> dict[Row, Usage]:
+        with self._database.step() as db:
+            self._recover(db)
+            return {Row(*row[:3]): Usage(*row[3:]) for row in db.execute("SELECT * FROM usage")}
+
+    async def open_reservations(self) -> int:
+        with self._database.step() as db:
+            self._recover(db)
+            return int(db.execute("SELECT count(*) FROM held").fetchone()[0])
+
+    def close(self) -> None:
+        self._database.close()
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._owner:
+            os.close(self._owner[1])
+        self._owner = None
+
+    def _refusing(self, db: sqlite3.Connection, reservation: Reservation, caps: Sequence[Cap]) -> Cap | None:
+        for cap in caps:
+            spent = db.execute("SELECT usd FROM spent WHERE account = ?", (cap.account,)).fetchone() or (0.0,)
+            if cap.refuses(spent[0], reservation.charge):
+                return cap
+        return None
+
+    def _hold(self, db: sqlite3.Connection, reservation: Reservation) -> None:
+        self._owner = self._owner or self._arrive()
+        charge = reservation.charge
+        held = (reservation.id, self._owner[0], 0, *reservation.row, charge.credits, charge.usd)
+        db.execute("INSERT INTO held VALUES (?, ?, ?, ?, ?, ?, ?, ?)", held)
+        self._spend(db, reservation, charge.usd)
+
+    def _settle(self, db: sqlite3.Connection, reservation: Reservation, usage: Usage) -> None:
+        if db.execute("DELETE FROM held WHERE id = ?", (reservation.id,)).rowcount:
+            self._spend(db, reservation, usage.spent_usd - reservation.charge.usd)
+            self._add(db, reservation.row, usage)
+
+    def _add(self, db: sqlite3.Connection, row: Row, usage: Usage) -> None:
+        if usage != Usage():
+            db.execute(ADD, (*row, *vars(usage).values()))
+
+    def _spend(self, db: sqlite3.Connection, reservation: Reservation, usd: float) -> None:
+        if usd:
+            db.executemany(SPEND, [(account, usd) for account in reservation.accounts])
+
+    def _arrive(self) -> tuple[str, int]:
+        """Within a step, as ``_living`` is: so nobody sees the file before it is locked."""
+        name = secrets.token_hex(8)
+        handle = os.open(self._owners / name, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        return name, handle
+
+    def _living(self) -> set[str]:
+        """The owners whose lock is held; the files of the others are removed."""
+        living = set()
+        for path in self._owners.iterdir():
+            with path.open() as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+                except BlockingIOError:
+                    living.add(path.name)
+        return living
+
+    def _recover(self, db: sqlite3.Connection) -> int:
+        """Settle for processes that died: what they never sent is free, the rest uncertain. How many there were."""
+        living = self._living()
+        columns, orphaned = "sent, id, day, caller, model_id, credits, usd", f"owner NOT IN ({_marks(living)})"
+        lost = db.execute(f"SELECT {columns} FROM held WHERE {orphaned}", tuple(living)).fetchall()
+        for sent, id, day, *charged in lost:
+            charge = Charge(*charged)
+            self._settle(db, Reservation(id, day, charge), charge.booked("uncertain" if sent else "free"))
+        return len(lost)
