@@ -5,7 +5,7 @@ Time there jumps, so neither sockets nor threads nor a disk may take part. ``tes
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from speech.clock import now
 from speech.errors import SpeechError
 from speech.faults import Fault
 from speech.flight import Answer, Call, Policies
-from speech.ledger import Budgets, Cap, Ledger, Reservation, Row, Usage
+from speech.ledger import Budgets, Ledger, Reservation, Row, Usage
 from speech.limiter import Limiter
 from speech.meter import Meter
 from speech.request import Rules
@@ -109,8 +109,8 @@ class Till:
         self.booked: defaultdict[Row, Usage] = defaultdict(Usage)
         self.open: dict[str, Reservation] = {}
 
-    async def reserve(self, reservation: Reservation, caps: Sequence[Cap]) -> Cap | None:
-        refusing = next((cap for cap in caps if cap.refuses(self._spent(cap.account), reservation.charge)), None)
+    async def reserve(self, reservation: Reservation, limits: Mapping[str, float]) -> str | None:
+        refusing = reservation.refusing(limits, {account: self._spent(account) for account in limits})
         if refusing is None:
             self.open[reservation.id] = reservation
         return refusing
@@ -127,12 +127,9 @@ class Till:
     async def rows(self) -> dict[Row, Usage]:
         return dict(self.booked)
 
-    async def open_reservations(self) -> int:
-        return len(self.open)
-
     def _spent(self, account: str) -> float:
-        booked = sum(u.spent_usd for row, u in self.booked.items() if account in (row.day, f"{row.day} {row.caller}"))
-        return booked + sum(r.charge.usd for r in self.open.values() if account in r.accounts)
+        booked = sum(usage.spent_usd for row, usage in self.booked.items() if account in row.accounts)
+        return booked + sum(held.charge.usd for held in self.open.values() if account in held.row.accounts)
 
 
 class Scene:

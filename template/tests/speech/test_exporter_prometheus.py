@@ -1,4 +1,4 @@
-"""What a scrape reads: every metric by name, with its help, summed over the workers."""
+"""What a scrape reads: every metric by name, with its help."""
 
 from typing import Any
 
@@ -7,14 +7,14 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from speech.exporters.prometheus import render
-from speech.meter import BUCKETS, COUNTERS, HISTOGRAMS, METRICS, Meter
+from speech.meter import BUCKETS, METRICS, Meter
 
 
-def snapshot(meter: Meter | None = None, breaker: str = "closed", why: str = "", in_flight: int = 2) -> dict[str, Any]:
+def snapshot(meter: Meter | None = None, breaker: str = "closed", why: str = "") -> dict[str, Any]:
     """As ``Client.snapshot()`` gives it."""
     pool = {
         "limit": 5,
-        "in_flight": in_flight,
+        "in_flight": 2,
         "queued": {"interactive": 1, "normal": 2, "batch": 0},
         "breaker": {"state": breaker},
     }
@@ -22,8 +22,8 @@ def snapshot(meter: Meter | None = None, breaker: str = "closed", why: str = "",
     return {"flights": 3, "pools": {"flash": pool}, "latch": latch, "meter": (meter or Meter()).snapshot()}
 
 
-def scraped(*snapshots: dict[str, Any]) -> dict[str, Metric]:
-    body, _ = render(snapshots)
+def scraped(snapshot: dict[str, Any]) -> dict[str, Metric]:
+    body, _ = render(snapshot)
     return {family.name: family for family in text_string_to_metric_families(body.decode())}
 
 
@@ -33,29 +33,28 @@ def values(family: Metric) -> dict[tuple[str, ...], float]:
 
 def test_every_metric_is_exposed_with_its_help() -> None:
     """From the first scrape on, also where nothing happened yet, and nothing beside them."""
-    exposed = {name: family.documentation for name, family in scraped(snapshot()).items()}
-    names = {name: f"speech_{name.removesuffix('_s')}_seconds" for name in HISTOGRAMS}
-    assert exposed == {names.get(name, f"speech_{name}"): text for name, text in METRICS.items()}
+    exposed = {name: (family.type, family.documentation) for name, family in scraped(snapshot()).items()}
+    names = {name: name + "econds" * (kind == "histogram") for name, (kind, _) in METRICS.items()}
+    assert exposed == {f"speech_{names[name]}": said for name, said in METRICS.items()}
 
 
-def test_counters_end_in_total_and_are_summed() -> None:
-    """Two workers, one number; each label its own."""
-    one, two = Meter(), Meter()
-    one.count("requests", kind="tts", outcome="ok")
-    two.count("requests", 4, kind="tts", outcome="ok")
-    two.count("requests", kind="tts", outcome="queue_full")
-    body, _ = render([snapshot(one), snapshot(two)])
+def test_counters_end_in_total() -> None:
+    """Each label its own."""
+    meter = Meter()
+    meter.count("requests", 5, kind="tts", outcome="ok")
+    meter.count("requests", kind="tts", outcome="queue_full")
+    body, _ = render(snapshot(meter))
     assert b'speech_requests_total{kind="tts",outcome="ok"} 5.0\n' in body
     assert b'speech_requests_total{kind="tts",outcome="queue_full"} 1.0\n' in body
 
 
 def test_every_counter_keeps_its_value() -> None:
     """No name is lost on the way."""
-    meter = Meter()
-    for number, name in enumerate(COUNTERS, 1):
+    meter, counters = Meter(), [name for name, (kind, _) in METRICS.items() if kind == "counter"]
+    for number, name in enumerate(counters, 1):
         meter.count(name, number)
     families = scraped(snapshot(meter))
-    assert [values(families[f"speech_{name}"])[()] for name in COUNTERS] == list(range(1, len(COUNTERS) + 1))
+    assert [values(families[f"speech_{name}"])[()] for name in counters] == list(range(1, len(counters) + 1))
 
 
 def test_buckets_are_cumulative() -> None:
@@ -73,22 +72,21 @@ def test_buckets_are_cumulative() -> None:
     }
 
 
-def test_slots_and_queues_are_summed_over_the_workers() -> None:
-    """Each holds its share."""
-    families = scraped(snapshot(in_flight=2), snapshot(in_flight=3))
-    assert values(families["speech_in_flight"]) == {("flash",): 5}
-    assert values(families["speech_limit"]) == {("flash",): 10}
+def test_pools_tell_their_slots_and_queues() -> None:
+    """By pool, and what waits by priority too."""
+    families = scraped(snapshot())
+    assert [values(families[f"speech_{name}"]) for name in ("in_flight", "limit")] == [{("flash",): 2}, {("flash",): 5}]
     assert values(families["speech_queued"]) == {
-        ("flash", "interactive"): 2, ("flash", "normal"): 4, ("flash", "batch"): 0,
+        ("flash", "interactive"): 1, ("flash", "normal"): 2, ("flash", "batch"): 0,
     }  # fmt: skip
-    assert values(families["speech_flights"]) == {(): 6}
+    assert values(families["speech_flights"]) == {(): 3}
 
 
-def test_one_worker_with_an_open_breaker_is_enough() -> None:
-    """A state is there or not; two workers in it are not two."""
-    families = scraped(snapshot(), snapshot(breaker="open"), snapshot(breaker="open"))
+def test_a_breaker_is_in_one_state() -> None:
+    """The others are told as zero, so that a graph of them has no holes."""
+    families = scraped(snapshot(breaker="open"))
     assert values(families["speech_breaker"]) == {
-        ("flash", "closed"): 1,
+        ("flash", "closed"): 0,
         ("flash", "half_open"): 0,
         ("flash", "open"): 1,
     }
@@ -96,16 +94,8 @@ def test_one_worker_with_an_open_breaker_is_enough() -> None:
 
 def test_the_latch_says_why() -> None:
     """Our key, or our credits."""
-    families = scraped(snapshot(), snapshot(why="quota"))
+    families = scraped(snapshot(why="quota"))
     assert values(families["speech_latch"]) == {("key",): 0, ("quota",): 1}
-
-
-def test_of_a_worker_that_ended_the_counts_remain() -> None:
-    """It holds no slots, and a counter must never fall."""
-    meter = Meter()
-    meter.count("cache", result="hit")
-    families = scraped(snapshot(), {"pools": {}, "flights": 0, "meter": meter.snapshot()})
-    assert values(families["speech_cache"]) == {("hit",): 1}
 
 
 def test_odd_labels_are_escaped() -> None:
@@ -117,4 +107,4 @@ def test_odd_labels_are_escaped() -> None:
 
 def test_it_is_plain_text() -> None:
     """Prometheus goes by the content type."""
-    assert render([snapshot()])[1].startswith("text/plain; version=")
+    assert render(snapshot())[1].startswith("text/plain; version=")

@@ -146,7 +146,8 @@ def test_no_booking_is_lost_by_a_kill(root: Path) -> None:
     (sums,) = asyncio.run(stores.ledger.rows()).values()
     assert acknowledged > 40
     assert acknowledged * 7 <= sums.credits + sums.uncertain_credits <= (acknowledged + 4) * 7
-    assert sums.uncertain_credits <= 4 * 7 and asyncio.run(stores.ledger.open_reservations()) == 0
+    assert sums.uncertain_credits <= 4 * 7
+    asyncio.run(books(stores, daily_usd=sums.spent_usd + CALL.usd).reserve(CALL))  # nothing is set aside any more
     stores.close()
 
 
@@ -179,7 +180,6 @@ def test_a_killed_process_frees_what_it_never_sent(root: Path, stores: Stores) -
     child.says()
     with pytest.raises(BudgetExceeded):
         asyncio.run(ledger.reserve(CALL))
-    assert asyncio.run(ledger.open_reservations()) == 2
     child.kill()
     asyncio.run(ledger.reserve(CALL))
     with pytest.raises(BudgetExceeded):
@@ -208,7 +208,8 @@ def test_a_fork_after_the_first_use_is_a_process_of_its_own(stores: Stores) -> N
         asyncio.run(_send_one(ledger))
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
-    assert asyncio.run(ledger.open_reservations()) == 1, "the parent's own, not the dead child's"
+    with pytest.raises(BudgetExceeded):  # the dead child's is uncertain, the parent's own is still set aside
+        asyncio.run(books(stores, daily_usd=0.025).reserve(CALL))
     bill.billed()
     asyncio.run(bill.__aexit__())
     assert asyncio.run(ledger.rows()) == {

@@ -7,18 +7,20 @@ can't do it says in one line, and ends with 1; what it was asked wrongly, with 2
 import argparse
 import asyncio
 import os
+import re
 import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-from . import check, commands, logs
+from . import commands, logs
 from .answers import GATEWAY
+from .check import check
 from .commands import CantDo
 from .errors import SpeechError
 from .settings import Settings, SettingsError
@@ -34,7 +36,7 @@ EXAMPLES = f"""examples:
   {PROG} warm phrases.txt               priced, asked, then kept in the cache
 """
 
-Run = Callable[[argparse.Namespace, int], int]  # takes how many variables came out of .env
+Run = Callable[[argparse.Namespace], int]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,9 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return sandbox(argv[1:])
     options = _parser().parse_args(argv)
     try:
-        read = _read_dotenv(DOTENV, os.environ)
+        _read_dotenv()
         with _sandbox() if options.sandbox else nullcontext():
-            return int(options.run(options, read))
+            return int(options.run(options))
     except SettingsError as error:
         return _refuse(str(error), 2)
     except (CantDo, SpeechError) as error:
@@ -65,27 +67,25 @@ def _refuse(lines: str, code: int) -> int:
     return code
 
 
-def _serve(options: argparse.Namespace, read: int) -> int:
+def _serve(options: argparse.Namespace) -> int:
     if not GATEWAY:
         return _refuse("this project has no HTTP routes of its own to serve; your application serves itself", 2)
     serve = import_module(".web.serve", __package__).serve  # not rendered where there are no routes
-    return int(serve(options.host, options.port, options.workers, read))
+    return int(serve(options.host, options.port, options.workers))
 
 
-def _check(options: argparse.Namespace, read: int) -> int:
-    return asyncio.run(check.check(online=options.online, read=read))
+def _check(options: argparse.Namespace) -> int:
+    return asyncio.run(check(options.online))
 
 
-def _with_client(command: Callable[[SpeechClient, argparse.Namespace], Awaitable[int | None]]) -> Run:
-    """A command that needs a client, and ends with what it returns."""
-
-    async def run(options: argparse.Namespace) -> int:
+def _with_client(command: Callable[[SpeechClient, argparse.Namespace], Awaitable[None]]) -> Run:
+    async def run(options: argparse.Namespace) -> None:
         settings = Settings.from_env()
         logs.configure(replace(settings, log_level="debug" if settings.log_level == "debug" else "warning"))
         async with SpeechClient(settings) as speech:
-            return await command(speech, options) or 0
+            await command(speech, options)
 
-    return lambda options, read: asyncio.run(run(options))
+    return lambda options: asyncio.run(run(options)) or 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -112,7 +112,9 @@ def _parser() -> argparse.ArgumentParser:
 
     usage = _command(add("usage", help="what was spent, by whom"), _with_client(commands.usage))
     usage.add_argument("--json", action="store_true")
-    checked = _command(add("check", help="what would break in production"), _check)
+    checked = _command(
+        add("check", help="what would break in production"), lambda options: asyncio.run(check(options.online))
+    )
     checked.add_argument("--online", action="store_true", help="ask ElevenLabs about the account too")
     cache = add("cache", help="the audio that is kept").add_subparsers(required=True, metavar="purge")
     purge = _command(cache.add_parser("purge", help="forget it"), _with_client(commands.purge))
@@ -139,26 +141,22 @@ def _whole(lowest: int, highest: int) -> Callable[[str], int]:
     return number
 
 
-def _read_dotenv(path: Path, environ: MutableMapping[str, str]) -> int:
-    """Set what is missing from lines of ``NAME=value``; how many that were."""
-    before = len(environ)
-    for line in path.read_text("utf-8", "replace").splitlines() if path.is_file() else ():
-        name, is_one, value = line.strip().removeprefix("export ").partition("=")
-        if is_one and not name.startswith("#"):
-            value = value.strip()
-            quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
-            environ.setdefault(name.strip(), value[1:-1] if quoted else value.partition(" #")[0].rstrip())
-    return len(environ) - before
+def _read_dotenv() -> None:
+    """Set what the environment lacks from the lines ``NAME=value`` of ``.env``, and say so."""
+    before = len(os.environ)
+    for line in DOTENV.read_text("utf-8", "replace").splitlines() if DOTENV.is_file() else ():
+        if found := re.fullmatch(r"""\s*(?:export\s+)?(\w+)\s*=\s*(?:(["'])(.*)\2|(.*?))\s*(?:\s#.*)?""", line):
+            os.environ.setdefault(found[1], found[3] or found[4] or "")
+    if len(os.environ) > before:
+        commands.say(f"{len(os.environ) - before} variables read from {DOTENV}")
 
 
 @contextmanager
 def _sandbox() -> Iterator[None]:
     """The stand-in as a child process for as long as the command runs; its audio and bill are kept apart from yours."""
-    root = Path(__file__).parents[__package__.count(".") + 1]
-    path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
     child = subprocess.Popen(
         [sys.executable, "-m", f"{__package__}.testing"],
-        env=os.environ | {"SPEECH_ENV": "development", "PYTHONPATH": path},
+        env=os.environ | {"SPEECH_ENV": "development"},
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,  # Ctrl-C is for us: it must outlive what we have under way

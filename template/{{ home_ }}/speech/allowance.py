@@ -8,7 +8,6 @@ A lower number counts at once, for the next call too many is refused; a higher o
 STT answers carry no headers: there refusals and growth are all there is.
 """
 
-import math
 from collections import deque
 from typing import Any
 
@@ -32,7 +31,7 @@ class Allowance:
         self.others = self.epoch = self.cuts = 0
         self._said = deque([self.limit] * 3, maxlen=3)
         self._foreign = deque([0] * 5, maxlen=5)
-        self._moved_at = -math.inf
+        self._moved_at = float("-inf")
 
     @property
     def top(self) -> int:

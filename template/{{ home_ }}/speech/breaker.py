@@ -14,8 +14,6 @@ The latch is about our account instead: a refused key or spent credits don't men
 
 import logging
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 from .clock import now
@@ -80,7 +78,7 @@ class Latch:
 class Breaker:
     """One pool's. The mutable state is ``_state`` and what was counted in it.
 
-    ``_opened`` is the number that calls carry: nobody but the probe begins between an opening and the next closing.
+    Calls carry ``_opened``: that is number enough, for between an opening and a closing nobody begins but the probe.
     """
 
     def __init__(self, latch: Latch, *, enforce: bool = True) -> None:
@@ -90,16 +88,9 @@ class Breaker:
         self._open_s, self._until = OPEN_S, 0.0
         self._opened, self._probing = 0, False
 
-    @asynccontextmanager
-    async def guard(self) -> AsyncIterator[None]:
+    def guard(self) -> "Guard":
         """``async with`` it around a call. Raises CircuitOpen, or what the latch says, with ``retry_after_s``."""
-        states = self._enter()
-        try:
-            yield
-        except BaseException as error:
-            self._leave(states, error.verdict.health if isinstance(error, Fault) else None)
-            raise
-        self._leave(states, "well")
+        return Guard(self)
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data, to be asked for on the loop; ``failures`` of the last calls, ``opened`` how often."""
@@ -115,16 +106,15 @@ class Breaker:
     def _enter(self) -> tuple[int, int]:
         """The states the call begins in, ours and the latch's: who is refused by the one doesn't ask the other."""
         try:
-            if left_s := _left_s(self._until, self._probing):
+            if self._state != "closed" and (left_s := _left_s(self._until, self._probing)):
                 raise CircuitOpen("ElevenLabs is failing; try again later.", retry_after_s=left_s)
             states = self._opened, self.latch.enter()
         except SpeechError:
             if self.enforce:
                 raise
             return ONLY_WATCHED
-        if self._state == "open":
-            self._state = "half_open"
-        self._probing = self._state == "half_open"
+        if self._state != "closed":
+            self._state, self._probing = "half_open", True
         return states
 
     def _leave(self, states: tuple[int, int], outcome: Outcome) -> None:
@@ -133,23 +123,34 @@ class Breaker:
         if opened != self._opened:
             return
         if self._state == "half_open":
-            self._end_probe(outcome)
+            self._probing = False
+            if outcome == "ill":
+                self._open(min(2 * self._open_s, OPEN_S_MAX))
+            elif outcome is not None:
+                self._state = "closed"
+                self._failed.clear()
         elif outcome in ("well", "ill"):
             self._failed.append(outcome == "ill")
             if sum(self._failed) >= FAILURES:
                 self._open(OPEN_S)
 
-    def _end_probe(self, outcome: Outcome) -> None:
-        self._probing = False
-        if outcome == "ill":
-            self._open(min(2 * self._open_s, OPEN_S_MAX))
-        elif outcome is not None:
-            self._state = "closed"
-            self._failed.clear()
-
     def _open(self, seconds: float) -> None:
         self._state, self._open_s, self._until = "open", seconds, now() + seconds
         self._opened += 1
+
+
+class Guard:
+    """One call under the breaker's eyes: refused on the way in, judged on the way out."""
+
+    def __init__(self, breaker: Breaker) -> None:
+        self._breaker, self._states = breaker, ONLY_WATCHED
+
+    async def __aenter__(self) -> None:
+        self._states = self._breaker._enter()
+
+    async def __aexit__(self, _type: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
+        failed: Outcome = error.verdict.health if isinstance(error, Fault) else None
+        self._breaker._leave(self._states, "well" if error is None else failed)
 
 
 def _left_s(until: float, probing: bool) -> float:

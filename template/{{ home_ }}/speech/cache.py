@@ -6,15 +6,13 @@ What may be kept at all is the request's to say, and whether it ended well the f
 
 import logging
 from collections.abc import Awaitable
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """One answer. ``meta`` is plain JSON (media_type, model_id, voice_id, characters, credits ...), never text."""
 
     data: bytes
@@ -72,11 +70,10 @@ class AudioCache:
 
     async def _tolerant(self, work: Awaitable[T]) -> T | None:
         try:
-            result = await work
+            result, self._ill = await work, False
+            return result
         except Exception as error:
             if not self._ill:
                 logger.warning("the audio cache fails, every call is a miss until it recovers: %r", error)
             self._ill = True
             return None
-        self._ill = False
-        return result

@@ -4,8 +4,6 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 from .answers import CACHE_BACKEND
 from .errors import InvalidRequest
@@ -57,46 +55,30 @@ async def usage(speech: SpeechClient, options: argparse.Namespace) -> None:
     for kind, rows in report["by"].items():
         for row in rows:
             print(f"{kind:6} {row[kind]:24} {row['cost_usd']:12.5f} USD {row['credits']:10} credits")
-    for line in report["advice"]:
-        print(line)
+    print(*report["advice"], sep="\n")
 
 
 async def purge(speech: SpeechClient, options: argparse.Namespace) -> None:
     _needs_a_store()
-    gone = await speech.policies.cache.purge(options.voice)
-    print(f"{gone} entries removed")
+    print(f"{await speech.policies.cache.purge(options.voice)} entries removed")
 
 
-async def warm(speech: SpeechClient, options: argparse.Namespace) -> int:
+async def warm(speech: SpeechClient, options: argparse.Namespace) -> None:
     """Speak what isn't cached yet; so a run that was cut short is simply repeated."""
     _needs_a_store()
     _needs_key(speech)
-    wanted = await _missing(speech, _phrases(options.file))
+    lines = options.file.read_text("utf-8", "replace").splitlines()
+    wanted = await _missing(speech, dict.fromkeys(line.strip() for line in lines if line.strip()))
     charges = [listening.call().charge("warm") for listening in wanted.values()]
     say(
         f"{len(wanted)} phrases to speak, {sum(c.characters for c in charges)} characters, "
         f"at most {sum(c.credits for c in charges)} credits, {sum(c.usd for c in charges):.4f} USD"
     )
-    if not wanted or not (options.yes or _agreed()):
-        return 0
-    fill = _filling(speech)
-    outcomes = await asyncio.gather(*(fill(*phrase) for phrase in wanted.items()), return_exceptions=True)
-    failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-    say(f"{len(wanted) - len(failures)} of {len(wanted)} are in the cache")
-    if failures:
-        say(f"run it again for the rest: {failures[0]}")
-    return 1 if failures else 0
+    if wanted and (options.yes or _agreed()):
+        await _fill(speech, wanted)
 
 
-def _phrases(file: Path) -> list[str]:
-    try:
-        lines = file.read_text("utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise CantDo(f"{file} is not text in UTF-8") from None
-    return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
-
-
-async def _missing(speech: SpeechClient, phrases: list[str]) -> dict[str, Listening]:
+async def _missing(speech: SpeechClient, phrases: dict[str, None]) -> dict[str, Listening]:
     """What has to be paid for. Raises CantDo for a phrase that can't be spoken, before anything is spent."""
     wanted = {}
     for phrase in phrases:
@@ -110,15 +92,20 @@ async def _missing(speech: SpeechClient, phrases: list[str]) -> dict[str, Listen
     return wanted
 
 
-def _filling(speech: SpeechClient) -> Callable[[str, Listening], Awaitable[None]]:
+async def _fill(speech: SpeechClient, wanted: dict[str, Listening]) -> None:
     """As many at once as the plan has slots for, so that nothing waits long enough to be refused."""
     slots = asyncio.Semaphore(min(speech.settings.plan[pool] for pool in ("standard", "flash")))
 
-    async def fill(phrase: str, listening: Listening) -> None:
+    async def fill(phrase: str, model_id: str) -> None:
         async with slots:
-            await speech.synthesize(phrase, model_id=listening.model_id, priority="batch", caller="warm")
+            await speech.synthesize(phrase, model_id=model_id, priority="batch", caller="warm")
 
-    return fill
+    work = (fill(phrase, listening.model_id) for phrase, listening in wanted.items())
+    outcomes = await asyncio.gather(*work, return_exceptions=True)
+    failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    say(f"{len(wanted) - len(failures)} of {len(wanted)} are in the cache")
+    if failures:
+        raise CantDo(f"run it again for the rest: {failures[0]}")
 
 
 def _agreed() -> bool:

@@ -131,9 +131,7 @@ class Flight:
 
     def board(self, reader: "Reader") -> None:
         """Take a reader on. Raises Overloaded, for this reader alone, if its turn would come too late."""
-        waiting = self.task is not None and self.sent is None
-        priority = min(reader.priority, self.ticket.priority)
-        if waiting and (late := self.limiter.late(priority, reader.deadline, reader.whole, self.ticket)):
+        if self.task and (late := self.limiter.late(reader.priority, reader.deadline, reader.whole, self.ticket)):
             raise late
         self.readers.append(reader)
         self.wanted_whole |= reader.whole
@@ -196,8 +194,7 @@ class Flight:
 
     def _refuse(self, reader: "Reader", refusal: SpeechError) -> None:
         reader.refusal = refusal
-        if reader in self.readers:
-            self.readers.remove(reader)
+        self.readers.remove(reader)
         if not self.readers:
             raise refusal
         self._tell()
@@ -256,11 +253,11 @@ class Flight:
                 bill.billed()
         self.chunks.append(chunk)
         self.received += len(chunk)
-        if not all(r.whole for r in self.readers) or self.received > KEPT_WHOLE:
-            self._tell()  # who wants it whole sleeps to the end: to be woken for each chunk costs more than the chunk
         if self.received > KEPT_WHOLE:
             patience.reschedule(None)  # while we wait for a reader, upstream is not to blame
             await self._room()
+        elif not all(r.whole for r in self.readers):
+            self._tell()  # who wants it whole sleeps to the end: to be woken for each chunk costs more than the chunk
         limit_s, until = self.policies.attempt_timeout_s, patience.when()
         if until is None or not 0.9 * limit_s < until - now() <= limit_s:  # each change costs more than a chunk
             patience.reschedule(now() + limit_s)
@@ -269,13 +266,13 @@ class Flight:
         """Too big to keep: nobody may join any more, and the slowest reader sets the pace."""
         self.off_the_board(self)
         self.key = None
+        self._tell()
         if not self.readers:
             raise DeadlineExceeded("Nobody listens any more.")
         while self.received - min(r.heard for r in self.readers) > AHEAD:
             self.read.clear()
             try:
-                async with asyncio.timeout(self.policies.attempt_timeout_s):
-                    await self.read.wait()
+                await asyncio.wait_for(self.read.wait(), self.policies.attempt_timeout_s)
             except TimeoutError:
                 slowest = min(self.readers, key=lambda r: r.heard)
                 self._refuse(slowest, DeadlineExceeded("The audio was not read for too long."))

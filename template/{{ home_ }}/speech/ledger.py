@@ -18,12 +18,11 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from operator import add
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol
 
 from . import clock
 from .errors import BudgetExceeded, SpeechError
 
-T = TypeVar("T")
 State = Literal["free", "uncertain", "billed"]
 logger = logging.getLogger(__name__)
 
@@ -89,9 +88,9 @@ class Reservation(NamedTuple):
     row: Row
     charge: Charge
 
-    def exceeds(self, limit_usd: float, spent_usd: float) -> bool:
-        """Whether it is more than what is left; a billionth of a dollar is rounding."""
-        return spent_usd + self.charge.usd > limit_usd + 1e-9
+    def refusing(self, limits: Mapping[str, float], spent: Mapping[str, float]) -> str | None:
+        """The first account that has less left than this; a billionth of a dollar is rounding."""
+        return next((name for name, usd in limits.items() if spent.get(name, 0.0) + self.charge.usd > usd + 1e-9), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +111,10 @@ class LedgerStore(Protocol):
     """Where the sums live. Each method is one step that other processes see whole or not at all."""
 
     async def reserve(self, reservation: Reservation, limits: Mapping[str, float]) -> str | None:
-        """Set it aside, unless it exceeds what a limit leaves of its account: that account."""
+        """Set it aside, unless an account is ``refusing``: which one.
+
+        Where this raises, or is cancelled, nothing was set aside.
+        """
 
     async def sent(self, reservation: Reservation) -> None:
         """From now on, whoever finds it without its process takes it for uncertain."""
@@ -141,19 +143,14 @@ class Ledger:
 
     async def reserve(self, charge: Charge) -> "Bill":
         """Set the money aside. Raises BudgetExceeded; SpeechError where it could not be written down."""
-        reservation = Reservation(secrets.token_hex(12), self._row(charge), charge)
-        limits = self.budgets.limits(reservation.row)
-        try:
-            refusing = await self._tell(self._store.reserve(reservation, limits), needed=self._enforce)
-            if refusing and not self._enforce:
-                self.would_refuse += 1
-                await self._tell(self._store.reserve(reservation, {}))
-                refusing = None
-        except BaseException:
-            await self.settle(reservation, Usage())  # failed or cancelled midway: it may have been set aside
-            raise
-        if refusing:
+        row = Row(self._today(), charge.caller, charge.model_id)
+        reservation, limits = Reservation(secrets.token_hex(12), row, charge), self.budgets.limits(row)
+        refusing = await self._tell(self._store.reserve(reservation, limits), needed=self._enforce)
+        if refusing and self._enforce:
             raise BudgetExceeded(f"This would exceed the budget of {limits[refusing]:g} USD for {refusing} (UTC).")
+        if refusing:
+            self.would_refuse += 1
+            await self._tell(self._store.reserve(reservation, {}))
         return Bill(self, reservation)
 
     async def sent(self, reservation: Reservation) -> None:
@@ -165,16 +162,14 @@ class Ledger:
 
     async def saved(self, charge: Charge) -> None:
         """The cache, or somebody else's call, answered what would have cost this."""
-        await self._tell(self._store.add(self._row(charge), Usage(requests=1, saved_credits=charge.credits)))
+        row = Row(self._today(), charge.caller, charge.model_id)
+        await self._tell(self._store.add(row, Usage(requests=1, saved_credits=charge.credits)))
 
     async def rows(self) -> dict[Row, Usage]:
         return await self._store.rows()
 
-    def _row(self, charge: Charge) -> Row:
-        return Row(self._today(), charge.caller, charge.model_id)
-
-    async def _tell(self, step: Awaitable[T], needed: bool = False) -> T | None:
-        """What can't be written down may not be spent."""
+    async def _tell(self, step: Awaitable[str | None], needed: bool = False) -> str | None:
+        """Where it is ``needed``: what can't be written down may not be spent."""
         try:
             return await step
         except Exception:

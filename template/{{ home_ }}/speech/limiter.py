@@ -97,10 +97,9 @@ class Limiter:
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data. ``waited`` is how many had to queue and ``shed`` how many were refused; observing: would have."""
-        waiting = [waiter.ticket.priority for waiter in self._line]
         return self.allowance.snapshot() | {
             "in_flight": self._in_flight,
-            "queued": {priority.name.lower(): waiting.count(priority) for priority in Priority},
+            "queued": {each.name.lower(): sum(w.ticket.priority is each for w in self._line) for each in Priority},
             "waited": self._waited,
             "shed": self._shed,
             "service_s": self._service_s or None,

@@ -22,7 +22,7 @@ from .faults import Fault
 REQUEUE_S = 0.5
 BACKOFF_S, BACKOFF_S_MAX = 1.0, 8.0
 TOKENS, TOKENS_MAX = 10.0, 100.0
-PAID_IN = 0.1
+PAID_IN = 0.1  # tokens, by each request
 
 
 class Trip(Protocol):
@@ -71,13 +71,11 @@ class Retry:
         return pause_s
 
 
-@dataclass
 class Attempt:
     """One try. Leaving it with a fault that may be tried again swallows the fault, and waits."""
 
-    retry: Retry
-    trip: Trip
-    before: list[str]
+    def __init__(self, retry: Retry, trip: Trip, before: list[str]) -> None:
+        self._retry, self._trip, self._before = retry, trip, before
 
     async def __aenter__(self) -> None:
         return None
@@ -85,8 +83,8 @@ class Attempt:
     async def __aexit__(self, _type: type[BaseException] | None, error: BaseException | None, _trace: object) -> bool:
         if not isinstance(error, Fault):
             return False
-        pause_s = self.retry.pause_s(error, self.trip, self.before)
-        self.before.append(error.kind)
+        pause_s = self._retry.pause_s(error, self._trip, self._before)
+        self._before.append(error.kind)
         if pause_s is not None:
             await asyncio.sleep(pause_s)
         return pause_s is not None

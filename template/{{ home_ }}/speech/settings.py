@@ -5,7 +5,6 @@ read from the variable or from the file that its ``_FILE`` twin names; they are 
 """
 
 import difflib
-import ipaddress
 import json
 import logging
 import os
@@ -24,6 +23,7 @@ from .request import Priority
 
 logger = logging.getLogger(__name__)
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PLACEHOLDER = re.compile(r"your_(\w+_)?key_here")
 _NAME = re.compile(r"[\w.-]{1,64}")
 
@@ -67,17 +67,9 @@ def _match(pattern: str | re.Pattern[str], allowed: str) -> Kind:
     return Kind(read, allowed)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach it."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
 def _base_url(text: str) -> str:
     url = urlsplit(text)
-    private = url.scheme == "https" or (url.scheme == "http" and is_loopback(url.hostname or ""))
+    private = url.scheme == "https" or (url.scheme == "http" and url.hostname in LOOPBACK)
     if not url.hostname or not private or url.query or url.fragment or "@" in url.netloc:
         raise Wrong
     return text.rstrip("/")

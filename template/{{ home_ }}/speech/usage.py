@@ -2,52 +2,39 @@
 
 import calendar
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .ledger import Budgets, Row, Usage
 
 Rows = Mapping[Row, Usage]
+Facts = Mapping[str, Any]
 
 
-def report(
-    rows: Rows, *, budgets: Budgets, day: str, snapshot: Mapping[str, Any], caller: str | None = None
-) -> dict[str, Any]:
+def report(rows: Rows, *, budgets: Budgets, day: str, snapshot: Facts, caller: str | None = None) -> dict[str, Any]:
     """Everything, or what concerns one caller: its rows and its budget, and nothing of the others or of the account."""
     if caller is not None:
         rows = {row: sums for row, sums in rows.items() if row.caller == caller}
         own = {name: usd for name, usd in budgets.callers.items() if name == caller}
         budgets, snapshot = Budgets(callers=own), {}
-    state, coming = _budgets(rows, budgets, day), _forecast(rows, day)
+    totals, states, coming = _numbers(sum(rows.values(), Usage())), _budgets(rows, budgets, day), _forecast(rows, day)
     return {
-        "totals": _numbers(_sum(rows.values())),
+        "totals": totals,
         "by": {
             "caller": _by(rows, "caller", lambda row: row.caller),
             "model": _by(rows, "model", lambda row: row.model_id),
             "day": _by(rows, "day", lambda row: row.day),
             "month": _by(rows, "month", lambda row: row.day[:7]),
         },
-        "budgets": state,
+        "budgets": states,
         "forecast": coming,
-        "advice": _advice(_sum(rows.values()), state, coming, snapshot),
+        "advice": list(_advice(totals["uncertain_credits"], states, coming, snapshot)),
         "now": dict(snapshot),
     }
 
 
-def _sum(sums: Iterable[Usage]) -> Usage:
-    return sum(sums, Usage())
-
-
 def _numbers(sums: Usage) -> dict[str, float]:
-    return {
-        "credits": sums.credits,
-        "uncertain_credits": sums.uncertain_credits,
-        "cost_usd": round(sums.cost_usd, 6),
-        "characters": sums.characters,
-        "stt_seconds": round(sums.stt_seconds, 3),
-        "requests": sums.requests,
-        "saved_credits": sums.saved_credits,
-    }
+    return {name: round(value, 6) for name, value in vars(sums).items() if name != "uncertain_usd"}
 
 
 def _by(rows: Rows, name: str, key: Callable[[Row], str]) -> list[dict[str, Any]]:
@@ -62,15 +49,11 @@ def _budgets(rows: Rows, budgets: Budgets, day: str) -> dict[str, Any]:
 
     def state(limit_usd: float, since: str, caller: str | None = None) -> dict[str, float]:
         mine = (sums for row, sums in rows.items() if row.day.startswith(since) and caller in (None, row.caller))
-        spent_usd = _sum(mine).spent_usd
-        left_usd = max(0.0, limit_usd - spent_usd)
-        return {"limit_usd": limit_usd, "spent_usd": round(spent_usd, 6), "left_usd": round(left_usd, 6)}
+        spent_usd = round(sum(mine, Usage()).spent_usd, 6)
+        return {"limit_usd": limit_usd, "spent_usd": spent_usd, "left_usd": round(max(0.0, limit_usd - spent_usd), 6)}
 
-    states: dict[str, Any] = {}
-    if budgets.daily_usd is not None:
-        states["daily"] = state(budgets.daily_usd, day)
-    if budgets.monthly_usd is not None:
-        states["monthly"] = state(budgets.monthly_usd, day[:7])
+    limits = (("daily", budgets.daily_usd, day), ("monthly", budgets.monthly_usd, day[:7]))
+    states: dict[str, Any] = {name: state(usd, since) for name, usd, since in limits if usd is not None}
     if budgets.callers:
         states["callers"] = {name: state(usd, day, name) for name, usd in budgets.callers.items()}
     return states
@@ -78,7 +61,7 @@ def _budgets(rows: Rows, budgets: Budgets, day: str) -> dict[str, Any]:
 
 def _forecast(rows: Rows, day: str) -> dict[str, Any]:
     year, month, today = map(int, day.split("-"))
-    so_far = _sum(sums for row, sums in rows.items() if row.day.startswith(day[:7]))
+    so_far = sum((sums for row, sums in rows.items() if row.day.startswith(day[:7])), Usage())
     whole = calendar.monthrange(year, month)[1] / today
     return {
         "method": "this month so far, uncertain costs included, per day (today counts whole), times the month's days",
@@ -87,26 +70,11 @@ def _forecast(rows: Rows, day: str) -> dict[str, Any]:
     }
 
 
-def _advice(sums: Usage, budgets: Mapping[str, Any], coming: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    advice = [said for pool, state in now.get("pools", {}).items() for said in _of_pool(pool, state)]
-    if uncertain := sums.uncertain_credits:
-        advice.append(
-            f"{uncertain} credits are uncertain: sent and never answered. They count against the budgets; compare with "
-            "the usage page of ElevenLabs."
-        )
-    if saved := sums.saved_credits:
-        share = saved / (saved + sums.credits + sums.uncertain_credits)
-        advice.append(f"The cache saved {saved} credits, {share:.0%} of what was asked for.")
-    for name in ("daily", "monthly"):
-        if name in budgets and budgets[name]["spent_usd"] >= 0.8 * budgets[name]["limit_usd"]:
-            advice.append(f"The {name} budget has {budgets[name]['left_usd']:.2f} USD left.")
+def _advice(uncertain: float, budgets: Facts, coming: Facts, now: Facts) -> Iterator[str]:
+    for pool, state in now.get("pools", {}).items():
+        if shed := state.get("shed"):
+            yield f"Pool {pool} refused {shed} requests: send fewer at once, allow more time, or take a larger plan."
+    if uncertain:
+        yield f"{uncertain} credits are uncertain: sent, never answered. Compare with the usage page of ElevenLabs."
     if "monthly" in budgets and coming["month_usd"] > budgets["monthly"]["limit_usd"]:
-        advice.append(f"At this rate the month costs {coming['month_usd']:.2f} USD, more than its budget.")
-    return advice
-
-
-def _of_pool(pool: str, state: Mapping[str, Any]) -> Iterable[str]:
-    if shed := state.get("shed"):
-        yield f"Pool {pool} refused {shed} requests: send fewer at once, give them more time, or take a larger plan."
-    if state.get("ceiling", 0) < state.get("plan", 0):
-        yield f"ElevenLabs allows {state['ceiling']} at once in pool {pool}, fewer than the plan's {state['plan']}."
+        yield f"At this rate the month costs {coming['month_usd']:.2f} USD, more than its budget."

@@ -1,17 +1,10 @@
 """A snapshot as Prometheus reads it. Nothing here is on the path: all is done when somebody scrapes."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
-from ..meter import BUCKETS, COUNTERS, GAUGES, HISTOGRAMS
-
-if TYPE_CHECKING:
-    from prometheus_client import Metric
-
-BREAKER_STATES = ("closed", "half_open", "open")
-LATCHES = ("key", "quota")
+from ..meter import BUCKETS, METRICS
 
 
 def render(snapshot: Mapping[str, Any]) -> tuple[bytes, str]:
@@ -21,29 +14,23 @@ def render(snapshot: Mapping[str, Any]) -> tuple[bytes, str]:
     return generate_latest(_Collector(snapshot)), CONTENT_TYPE_LATEST
 
 
-@dataclass(frozen=True, slots=True)
-class _Collector:
+class _Collector(NamedTuple):
     """A registry of our own, so that nothing a host application registered is told twice."""
 
     snapshot: Mapping[str, Any]
 
-    def collect(self) -> Iterator["Metric"]:
+    def collect(self) -> Iterator[Any]:
         """A metric for each name, also where nothing happened yet: a dashboard must not lose it by a restart."""
         from prometheus_client import Metric
 
         counts = self.snapshot["meter"]
         all_series = [*counts["counters"], *counts["histograms"], *_gauges(self.snapshot)]
-        for kind, helps in (("counter", COUNTERS), ("histogram", HISTOGRAMS), ("gauge", GAUGES)):
-            for name, text in helps.items():
-                metric = Metric(_exposed(name), text, kind)
-                for labels, value in (series for its_name, *series in all_series if its_name == name):
-                    for suffix, bound, number in _samples(kind, value):
-                        metric.add_sample(metric.name + suffix, labels | bound, number)
-                yield metric
-
-
-def _exposed(name: str) -> str:
-    return f"speech_{name.removesuffix('_s')}_seconds" if name.endswith("_s") else f"speech_{name}"
+        for name, (kind, text) in METRICS.items():
+            metric = Metric(f"speech_{name.removesuffix('_s')}", text, kind, "seconds" if name.endswith("_s") else "")
+            for labels, value in (series for its_name, *series in all_series if its_name == name):
+                for suffix, bound, number in _samples(kind, value):
+                    metric.add_sample(metric.name + suffix, labels | bound, number)
+            yield metric
 
 
 def _samples(kind: str, value: Any) -> Iterator[tuple[str, dict[str, str], float]]:
@@ -59,12 +46,12 @@ def _samples(kind: str, value: Any) -> Iterator[tuple[str, dict[str, str], float
 
 def _gauges(snapshot: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str], float]]:
     yield "flights", {}, snapshot["flights"]
-    for why in LATCHES:
+    for why in ("key", "quota"):
         yield "latch", {"why": why}, why == snapshot.get("latch", {}).get("why")
     for pool, now in snapshot["pools"].items():
         yield "limit", {"pool": pool}, now["limit"]
         yield "in_flight", {"pool": pool}, now["in_flight"]
         for priority, queued in now["queued"].items():
             yield "queued", {"pool": pool, "priority": priority}, queued
-        for state in BREAKER_STATES:
+        for state in ("closed", "half_open", "open"):
             yield "breaker", {"pool": pool, "state": state}, state == now["breaker"]["state"]

@@ -4,10 +4,9 @@
 ``unsupported()`` says in one line why it can't work on this machine, or None.
 """
 
-import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from ..cache import AudioStore
 from ..ledger import LedgerStore
@@ -17,7 +16,7 @@ class Room(Protocol):
     """What a store takes from the settings. Audio older than ttl + stale is of no use to anybody."""
 
     @property
-    def cache_dir(self) -> str | os.PathLike[str]: ...
+    def cache_dir(self) -> Path: ...
     @property
     def cache_max_bytes(self) -> int: ...
     @property
@@ -26,14 +25,9 @@ class Room(Protocol):
     def cache_stale_s(self) -> float: ...
 
 
-def nothing() -> None:
-    """Nothing to close."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stores:
+class Stores(NamedTuple):
     """A pair that is opened and closed together."""
 
     audio: AudioStore
     ledger: LedgerStore
-    close: Callable[[], None] = nothing
+    close: Callable[[], None] = lambda: None

@@ -4,10 +4,10 @@ import os
 import secrets
 import sqlite3
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from ..ledger import Cap, Charge, Reservation, Row, Usage
+from ..ledger import Charge, Reservation, Row, Usage
 from .disk_database import Database
 
 if sys.platform != "win32":  # there, disk.unsupported() says why not
@@ -41,11 +41,11 @@ class DiskLedger:
         self._owner: tuple[str, int] | None = None  # our id, and the locked file that proves we live
         os.register_at_fork(after_in_child=self._leave)  # the lock would live on in the child
 
-    async def reserve(self, reservation: Reservation, caps: Sequence[Cap]) -> Cap | None:
+    async def reserve(self, reservation: Reservation, limits: Mapping[str, float]) -> str | None:
         with self._database.step() as db:
-            refusing = self._refusing(db, reservation, caps)
+            refusing = self._refusing(db, reservation, limits)
             if refusing and self._recover(db):
-                refusing = self._refusing(db, reservation, caps)
+                refusing = self._refusing(db, reservation, limits)
             if refusing is None:
                 self._hold(db, reservation)
             return refusing
@@ -67,11 +67,6 @@ class DiskLedger:
             self._recover(db)
             return {Row(*row[:3]): Usage(*row[3:]) for row in db.execute("SELECT * FROM usage")}
 
-    async def open_reservations(self) -> int:
-        with self._database.step() as db:
-            self._recover(db)
-            return int(db.execute("SELECT count(*) FROM held").fetchone()[0])
-
     def close(self) -> None:
         self._database.close()
         self._leave()
@@ -81,32 +76,29 @@ class DiskLedger:
             os.close(self._owner[1])
         self._owner = None
 
-    def _refusing(self, db: sqlite3.Connection, reservation: Reservation, caps: Sequence[Cap]) -> Cap | None:
-        for cap in caps:
-            spent = db.execute("SELECT usd FROM spent WHERE account = ?", (cap.account,)).fetchone() or (0.0,)
-            if cap.refuses(spent[0], reservation.charge):
-                return cap
-        return None
+    def _refusing(self, db: sqlite3.Connection, reservation: Reservation, limits: Mapping[str, float]) -> str | None:
+        spent = db.execute(f"SELECT account, usd FROM spent WHERE account IN ({_marks(limits)})", tuple(limits))
+        return reservation.refusing(limits, dict(spent.fetchall()))
 
     def _hold(self, db: sqlite3.Connection, reservation: Reservation) -> None:
         self._owner = self._owner or self._arrive()
         charge = reservation.charge
         held = (reservation.id, self._owner[0], 0, *reservation.row, charge.credits, charge.usd)
         db.execute("INSERT INTO held VALUES (?, ?, ?, ?, ?, ?, ?, ?)", held)
-        self._spend(db, reservation, charge.usd)
+        self._spend(db, reservation.row, charge.usd)
 
     def _settle(self, db: sqlite3.Connection, reservation: Reservation, usage: Usage) -> None:
         if db.execute("DELETE FROM held WHERE id = ?", (reservation.id,)).rowcount:
-            self._spend(db, reservation, usage.spent_usd - reservation.charge.usd)
+            self._spend(db, reservation.row, usage.spent_usd - reservation.charge.usd)
             self._add(db, reservation.row, usage)
 
     def _add(self, db: sqlite3.Connection, row: Row, usage: Usage) -> None:
         if usage != Usage():
             db.execute(ADD, (*row, *vars(usage).values()))
 
-    def _spend(self, db: sqlite3.Connection, reservation: Reservation, usd: float) -> None:
+    def _spend(self, db: sqlite3.Connection, row: Row, usd: float) -> None:
         if usd:
-            db.executemany(SPEND, [(account, usd) for account in reservation.accounts])
+            db.executemany(SPEND, [(account, usd) for account in row.accounts])
 
     def _arrive(self) -> tuple[str, int]:
         """Within a step, as ``_living`` is: so nobody sees the file before it is locked."""
@@ -132,7 +124,7 @@ class DiskLedger:
         living = self._living()
         columns, orphaned = "sent, id, day, caller, model_id, credits, usd", f"owner NOT IN ({_marks(living)})"
         lost = db.execute(f"SELECT {columns} FROM held WHERE {orphaned}", tuple(living)).fetchall()
-        for sent, id, day, *charged in lost:
-            charge = Charge(*charged)
-            self._settle(db, Reservation(id, day, charge), charge.booked("uncertain" if sent else "free"))
+        for sent, id, *row, credits, usd in lost:
+            charge = Charge(row[1], row[2], credits, usd)
+            self._settle(db, Reservation(id, Row(*row), charge), charge.booked("uncertain" if sent else "free"))
         return len(lost)

@@ -1,34 +1,30 @@
 """In this process, and gone with it: nothing to install, nothing to clean up."""
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from ..cache import Kept
 from ..clock import now
-from ..ledger import Cap, Reservation, Row, Usage
+from ..ledger import Reservation, Row, Usage
 from . import Room, Stores
-
-ENTRY_BYTES = 1024
-"""What an entry takes beside its audio."""
 
 
 class MemoryAudio:
     """The least recently heard is first in ``_entries``, and first to go."""
 
     def __init__(self, bytes_max: int, age_s_max: float) -> None:
-        self._bytes_max, self._age_s_max = bytes_max, age_s_max
+        self._bytes_max, self._age_s_max, self._bytes = bytes_max, age_s_max, 0
         self._entries: OrderedDict[str, tuple[Kept, float]] = OrderedDict()
-        self._bytes = 0
 
     async def get(self, key: str) -> tuple[Kept, float] | None:
         if key not in self._entries:
             return None
-        kept, born = self._entries[key]
-        if (age_s := now() - born) >= self._age_s_max:
-            self._drop(key)
-            return None
         self._entries.move_to_end(key)
-        return kept, age_s
+        kept, born = self._entries[key]
+        if (age_s := now() - born) < self._age_s_max:
+            return kept, age_s
+        self._drop(key)
+        return None
 
     async def put(self, key: str, kept: Kept) -> None:
         self._drop(key)
@@ -54,7 +50,7 @@ class MemoryAudio:
 
 
 def _size(kept: Kept) -> int:
-    return len(kept.data) + ENTRY_BYTES
+    return len(kept.data) + 1024  # what an entry takes beside its audio
 
 
 class MemoryLedger:
@@ -65,43 +61,36 @@ class MemoryLedger:
         self._spent: defaultdict[str, float] = defaultdict(float)  # by account, reservations included
         self._open: set[str] = set()
 
-    async def reserve(self, reservation: Reservation, caps: Sequence[Cap]) -> Cap | None:
-        for cap in caps:
-            if cap.refuses(self._spent[cap.account], reservation.charge):
-                return cap
+    async def reserve(self, reservation: Reservation, limits: Mapping[str, float]) -> str | None:
+        if refusing := reservation.refusing(limits, self._spent):
+            return refusing
         self._open.add(reservation.id)
-        self._spend(reservation, reservation.charge.usd)
+        self._spend(reservation.row, reservation.charge.usd)
         return None
 
     async def sent(self, reservation: Reservation) -> None:
         """Nobody could find it without this process."""
 
     async def settle(self, reservation: Reservation, usage: Usage) -> None:
-        if reservation.id not in self._open:
-            return
-        self._open.remove(reservation.id)
-        self._spend(reservation, usage.spent_usd - reservation.charge.usd)
-        await self.add(reservation.row, usage)
+        if reservation.id in self._open:
+            self._open.remove(reservation.id)
+            self._spend(reservation.row, usage.spent_usd - reservation.charge.usd)
+            self._rows[reservation.row] += usage
 
     async def add(self, row: Row, usage: Usage) -> None:
-        if usage != Usage():
-            self._rows[row] += usage
+        self._rows[row] += usage
 
     async def rows(self) -> dict[Row, Usage]:
-        return dict(self._rows)
+        return {row: usage for row, usage in self._rows.items() if usage != Usage()}
 
-    async def open_reservations(self) -> int:
-        return len(self._open)
-
-    def _spend(self, reservation: Reservation, usd: float) -> None:
-        for account in reservation.accounts:
+    def _spend(self, row: Row, usd: float) -> None:
+        for account in row.accounts:
             self._spent[account] += usd
 
 
 def open(settings: Room) -> Stores:
     """A pair of its own for each call."""
-    age_s_max = settings.cache_ttl_s + settings.cache_stale_s
-    return Stores(MemoryAudio(settings.cache_max_bytes, age_s_max), MemoryLedger())
+    return Stores(MemoryAudio(settings.cache_max_bytes, settings.cache_ttl_s + settings.cache_stale_s), MemoryLedger())
 
 
 def unsupported() -> str | None:

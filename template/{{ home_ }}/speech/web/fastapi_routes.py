@@ -133,7 +133,7 @@ class Gateway:
         self._door.admin(request.headers)
         if answers.exporter is None:
             raise wire.Stray(404)
-        body, media_type = answers.exporter.render(await workers.fleet(self._speech))
+        body, media_type = answers.exporter.render(workers.together(await workers.fleet(self._speech)))
         return respond(told(body, media_type))
 
     async def usage(self, request: Request) -> Response:

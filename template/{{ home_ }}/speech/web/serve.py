@@ -28,8 +28,7 @@ from fastapi import FastAPI
 from .. import logs
 from ..answers import CACHE_BACKEND
 from ..client import Client
-from ..commands import CantDo
-from ..settings import Settings, SettingsError, is_loopback
+from ..settings import LOOPBACK, Settings, SettingsError
 from ..wiring import SpeechClient
 from . import create, workers
 
@@ -42,11 +41,8 @@ REPLACED_AFTER_S = 0.5  # so that workers that die at once don't take the machin
 NOW = getattr(signal, "SIGQUIT", signal.SIGTERM)  # from the supervisor to a worker: at once
 
 
-def serve(host: str, port: int, processes: int, read: int = 0) -> int:
-    """Serve until told to end; the exit code. ``read`` is how many variables came out of ``.env``, for the log.
-
-    Raises SettingsError, and CantDo for an address that can't be had.
-    """
+def serve(host: str, port: int, processes: int) -> int:
+    """Serve until told to end; the exit code. Raises SettingsError, and OSError for an address that can't be had."""
     logs.configure(Settings())  # a warning about settings is a line too
     with tempfile.TemporaryDirectory(prefix="speech-") as run_dir:
         share = max(processes, Settings.from_env().processes)  # more, where other hosts use the account too
@@ -55,8 +51,6 @@ def serve(host: str, port: int, processes: int, read: int = 0) -> int:
         settings.check(CACHE_BACKEND)
         _check_keys(settings, host)
         logs.configure(settings)
-        if read:
-            logger.info("%d variables read from .env", read)
         with _bound(host, port) as listener:
             _announce(settings, host, listener.getsockname()[1], processes)
             return Supervisor(listener, Path(run_dir)).run(processes) if processes > 1 else _work(listener)
@@ -72,7 +66,7 @@ def application() -> FastAPI:
 
 
 def _check_keys(settings: Settings, host: str) -> None:
-    if not settings.client_keys and not (settings.env == "development" and is_loopback(host)):
+    if not settings.client_keys and not (settings.env == "development" and host in LOOPBACK):
         raise SettingsError(
             f"SPEECH_CLIENT_KEYS is not set, so that anybody who reaches {host} could spend your credits; "
             "allowed: name:key,name:key, or none with SPEECH_ENV=development on 127.0.0.1"
@@ -85,7 +79,7 @@ def _bound(host: str, port: int) -> socket.socket:
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
         why = str(error.strerror).partition(" (")[0]
-        raise CantDo(f"can't listen on {host}, port {port}: {why}; choose with --host and --port") from None
+        raise OSError(error.errno, why, f"{host} port {port}") from None
 
 
 def _announce(settings: Settings, host: str, port: int, processes: int) -> None:

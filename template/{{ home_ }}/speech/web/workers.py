@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import meter, usage
+from .. import usage
 from ..answers import CACHE_BACKEND
 from ..clock import today
 from ..ledger import Row, Usage
@@ -125,14 +125,27 @@ def _together(name: str, values: list[Any]) -> Any:
         return _NOT_ADDED[name](values) if values else None
     if isinstance(values[0], dict):
         return together(values)
+    if isinstance(values[0], list):
+        return [sum(column) for column in zip(*values, strict=True)]
     return sum(values) if isinstance(values[0], int | float) else values[0]
+
+
+def _counts(meters: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """``Meter.snapshot`` of several: what goes by the same name and labels is added up."""
+    counts: dict[str, Any] = {}
+    for kind in ("counters", "histograms"):
+        series = defaultdict[Any, list[Any]](list)
+        for name, labels, value in (row for meter in meters for row in meter[kind]):
+            series[name, tuple(sorted(labels.items()))].append(value)
+        counts[kind] = [[name, dict(labels), _together(name, values)] for (name, labels), values in series.items()]
+    return counts
 
 
 _STATES = ("closed", "half_open", "open", "latched")
 _NOT_ADDED: dict[str, Any] = {
     "ready": all,
     "draining": any,
-    "meter": meter.merge,
+    "meter": _counts,
     "state": lambda states: max(states, key=_STATES.index),
-    **dict.fromkeys(("plan", "others", "service_s", "retry_after_s", "since", "bytes_max"), max),
+    **dict.fromkeys(("plan", "ceiling", "others", "service_s", "retry_after_s", "since", "why", "bytes_max"), max),
 }
