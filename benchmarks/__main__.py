@@ -30,8 +30,10 @@ def texts(n: int) -> list[str]:
 
 
 def bursts(stage: Stage, cast: Cast, rounds: int) -> None:
-    print(f"\nBursts on {LIMIT} slots, {LATENCY_S[0]} to {LATENCY_S[1]} s a call; goodput as a share of the exact semaphore's")
-    print(f"{'load':>5} {'faults':>6}  {'contender':28} {'spoken':>11} {'429s':>5} {'peak':>5} {'credits':>8} {'goodput':>8}")
+    print(
+        f"\nBursts on {LIMIT} slots, {LATENCY_S[0]} to {LATENCY_S[1]} s a call; goodput as a share of the semaphore's"
+    )
+    print(f"{'load':>5} {'faults':>6}  {'contender':28} {'spoken':>11}  429s  peak  credits  goodput")
     for load, faults in ((1, []), (2, []), (20, []), (20, FAULTS)):
         table: dict[str, list[Row]] = {name: [] for name in cast}
         for seed in range(rounds):
@@ -90,7 +92,8 @@ def cpu(stage: Stage, rounds: int) -> None:
     print(f"\nCPU a call, as a share of the raw SDK's ({statistics.median(base) * 1e6:.0f} us here)")
     for name, values in ratios.items():
         middle = statistics.median(values)
-        print(f"  {name:28} {middle:8.4f}   {min(values):.4f} to {max(values):.4f}" + (f"   {1 / middle:.0f} x cheaper" if middle < 1 else ""))
+        cheaper = f"   {1 / middle:.0f} x cheaper" if middle < 1 else ""
+        print(f"  {name:28} {middle:8.4f}   {min(values):.4f} to {max(values):.4f}{cheaper}")
 
 
 def main() -> None:

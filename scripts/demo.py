@@ -1,6 +1,6 @@
 """Render the default answers, start them, and speak through the official SDK: no API key, nothing beyond loopback.
 
-    python scripts/demo.py [FOLDER]        ./demo by default; it is made anew each time
+python scripts/demo.py [FOLDER]        ./demo by default; it is made anew each time
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 from elevenlabs.client import AsyncElevenLabs, ElevenLabs
 from elevenlabs.core.api_error import ApiError
+from elevenlabs.core.request_options import RequestOptions
 
 from generator.cli import render
 
@@ -24,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 KEY = "demo-key-of-a-caller-0001"
 VOICE = "OZ0L6eISlOejga3XjDFt"
 TEXT = "Your order has shipped, and should be with you on Thursday."
-NO_RETRY = {"max_retries": 0}
+NO_RETRY = RequestOptions(max_retries=0)
 BURST = 40
 
 
@@ -40,7 +41,7 @@ def main(folder: Path) -> None:
         speak_and_transcribe(service, folder / "hello.mp3")
         asyncio.run(burst(service, sandbox))
         play_again(service)
-        count(service, sandbox)
+        count(service)
     goodbye(folder)
 
 
@@ -92,7 +93,7 @@ def play_again(service: str) -> None:
     tell(f"X-Cache: {said['x-cache']}   character-cost: {said['character-cost']}   {took:.0f} ms")
 
 
-def count(service: str, sandbox: str) -> None:
+def count(service: str) -> None:
     say("What it cost")
     usage = httpx.get(f"{service}/usage", headers={"xi-api-key": KEY}).json()["totals"]
     tell(f"{usage['requests']} requests, {usage['characters']} characters, {usage['credits']} credits, "

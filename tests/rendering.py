@@ -145,6 +145,11 @@ class Renders(NamedTuple):
         return dest
 
 
+def run_rendered_tests(project: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+    """As its owner would, in this environment."""
+    return run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *argv, cwd=project)
+
+
 def update(project: Path, answers: Answers, *, ref: Any = copier.VcsRef.CURRENT) -> None:
     """In process, as `copier update --defaults` does it; VcsRef.CURRENT answers anew without a newer template."""
     recorded = next(project.glob(".copier-answers*.yml")).name

@@ -12,7 +12,7 @@ FLOORS = {
     1: "limiter breaker retry cache ledger meter",
     2: "flight client listening usage blocking",
     3: "upstream stores exporters",
-    4: "settings answers wiring logs check commands __init__",
+    4: "settings answers wiring logs commands kept __init__",
     5: "web",
     6: "__main__",
 }

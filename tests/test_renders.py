@@ -34,6 +34,8 @@ def expected(answers: dict[str, Any]) -> set[str]:
         f"framework {framework}, service": not package,
         f"cache_backend {answers['cache_backend']}": True,
         f"cache_backend {answers['cache_backend']}, service": not package,
+        "gateway or disk": gateway or answers["cache_backend"] == "disk",
+        "gateway or disk, service": not package and (gateway or answers["cache_backend"] == "disk"),
         f"metrics {answers['metrics']}": True,
         f"metrics {answers['metrics']}, service": not package,
     }

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from elevenlabs.client import ElevenLabs
 from elevenlabs.core.request_options import RequestOptions
-from rendering import PACKAGES, SERVICES, Renders, home, names, run
+from rendering import PACKAGES, SERVICES, Renders, home, names, run, run_rendered_tests
 
 VOICE = "OZ0L6eISlOejga3XjDFt"
 ONCE = RequestOptions(max_retries=0)
@@ -47,7 +47,7 @@ def test_rendered_tests_pass_for_every_answer(renders: Renders, tmp_path: Path, 
 
 def check_rendered_tests(renders: Renders, tmp_path: Path, answers: dict[str, Any]) -> None:
     project = renders.own(answers, tmp_path / "project")
-    done = run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", cwd=project)
+    done = run_rendered_tests(project)
 
     assert done.returncode == 0, done.stdout[-4000:]
 

@@ -183,15 +183,6 @@ async def test_observing_refuses_nobody() -> None:
     assert "open" == state(breaker)
 
 
-async def test_its_repr_tells_how_it_stands() -> None:
-    """One line for a log or a debugger."""
-    breaker = Breaker(Latch())
-    await calls(breaker, None, "server")
-    assert "<Breaker closed, 1 of the last 2 failed, opened 0 times>" == repr(breaker)
-
-    assert "<Breaker open for 5 s, 5 of the last 5 failed, opened 1 times>" == repr(await opened())
-
-
 async def latched(why: str) -> tuple[Latch, Breaker]:
     latch = Latch()
     breaker = Breaker(latch)

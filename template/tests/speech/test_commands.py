@@ -2,7 +2,6 @@
 
 import datetime
 import hashlib
-import http.server
 import io
 import json
 import logging
@@ -10,14 +9,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import speech as package
-from speech import check
+from speech import commands
 from speech.__main__ import main
 from speech.answers import CACHE_BACKEND, GATEWAY
 from speech.catalogue import CATALOGUE, DEFAULT_VOICE
@@ -131,16 +129,6 @@ def test_importing_the_commands_loads_no_sdk(tmp_path: Path) -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_what_the_environment_lacks_comes_from_dotenv(command: Command, tmp_path: Path) -> None:
-    """The environment wins; quotes, ``export`` and comments are understood; the command says that it read it."""
-    (tmp_path / ".env").write_text(
-        "# a comment\nexport SPEECH_TIER='pro' \nSPEECH_MODE=observe # why\nSPEECH_ENV=staging\nnonsense\n"
-    )
-    _, out, err = command("check", SPEECH_ENV="development")
-    assert err == "2 variables read from .env\n"
-    assert "SPEECH_TIER is pro" in out and "SPEECH_ENV is development, SPEECH_MODE observe" in out
-
-
 @pytest.mark.skipif(GATEWAY, reason="there are routes here")
 def test_serve_without_routes_ends_with_2(command: Command) -> None:
     """A library, worker or script has nothing to serve."""
@@ -184,7 +172,7 @@ def test_check_knows_when_a_voice_ends(command: Command, monkeypatch: pytest.Mon
     ends = next(row for row in CATALOGUE["voices"]["retiring"] if row["successor"] and row["voice_id"])
     day = datetime.date.fromisoformat(ends["retires"])
     for today, level in ((day - datetime.timedelta(1), "warn"), (day, "FAIL")):
-        monkeypatch.setattr(check, "today", today.isoformat)
+        monkeypatch.setattr(commands, "today", today.isoformat)
         _, out, _ = command("check", SPEECH_VOICE_ID=ends["voice_id"])
         (line,) = [line for line in out.splitlines() if ends["voice_id"] in line]
         assert line.startswith(level) and ends["retires"] in line and ends["successor"] in line
@@ -209,10 +197,10 @@ def test_check_names_files_changed_by_hand(tmp_path: Path) -> None:
         name: hashlib.sha256(text).hexdigest() for name, text in (("a.py", b"a\n"), ("b.py", b"b\n"), ("c.py", b""))
     }
     (tmp_path / "MANIFEST.json").write_text(json.dumps(known))
-    ((level, line),) = check._files(tmp_path)
+    level, line = commands._of_files(tmp_path)
     assert level == "warn" and line.endswith(": b.py")
     (tmp_path / "b.py").write_bytes(b"b\n")
-    assert [level for level, _ in check._files(tmp_path)] == ["ok"]
+    assert commands._of_files(tmp_path)[0] == "ok"
 
 
 def test_check_uses_the_backend(command: Command, tmp_path: Path) -> None:
@@ -225,37 +213,15 @@ def test_check_uses_the_backend(command: Command, tmp_path: Path) -> None:
         assert code == 1 and "FAIL cache_backend disk" in out
 
 
-def test_check_compares_the_account_only_when_asked(command: Command, speech_sandbox: SandboxThread) -> None:
-    """Another plan is a warning, a key that is refused a failure."""
+@pytest.mark.parametrize(("model", "level"), [("eleven_monolingual_v1", "FAIL"), ("eleven_turbo_v2", "warn")])
+def test_check_knows_which_models_end(
+    command: Command, monkeypatch: pytest.MonkeyPatch, model: str, level: str
+) -> None:
+    """What is retired fails, what is deprecated still speaks; both name the successor."""
+    monkeypatch.setattr(commands, "CHOSEN", {model})
     _, out, _ = command("check")
-    assert "account" not in out
-    _, out, _ = command("check", "--online")
-    assert "ok   the account's plan is creator" in out
-    _, out, _ = command("check", "--online", SPEECH_TIER="pro")
-    assert "warn the account's plan is creator, SPEECH_TIER is pro" in out
-    speech_sandbox.set(key="another")
-    code, out, _ = command("check", "--online")
-    assert code == 1 and "FAIL ElevenLabs answers 401" in out
-
-
-def test_a_key_that_may_only_speak_is_good(command: Command) -> None:
-    """It can't read its account; nothing is wrong with that."""
-    body = b'{"detail": {"status": "missing_permissions", "message": "missing the permission user_read"}}'
-
-    class Refuses(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(401)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Refuses) as server:
-        threading.Thread(target=server.handle_request, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}"
-        _, out, _ = command("check", "--online", ELEVENLABS_API_KEY=KEY, ELEVENLABS_BASE_URL=url)
-    assert "ok   the key is good" in out
+    (line,) = [line for line in out.splitlines() if model in line]
+    assert line.startswith(level) and f"use {CATALOGUE['models'][model]['successor']}" in line
 
 
 # ---------------------------------------------------------------------------------------------- what outlives a process

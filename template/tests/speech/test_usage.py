@@ -1,8 +1,10 @@
 """What ``GET /usage`` says, to the key and to the number."""
 
+import json
 from typing import Any
 
 import pytest
+from scripted import Scene, Script
 
 from speech.ledger import Budgets, Row, Usage
 from speech.usage import report
@@ -117,3 +119,18 @@ def test_advice_is_one_plain_sentence_for_each_reason(pool: dict[str, int], budg
     said = told(budgets=budgets, now={"pools": {"flash": POOL | pool}})["advice"]
     assert len([word for word in said if sentence in word]) == 1
     assert not report({}, budgets=budgets, day="2026-11-10", snapshot={"pools": {"flash": POOL}})["advice"]
+
+
+@pytest.mark.virtual
+async def test_what_a_client_booked_is_told_of_all_or_of_one() -> None:
+    scene = Scene(Script(default=[0.1, b"x"]))
+    for caller in ("a", "b", "b"):
+        await scene.client.synthesize("same text", caller=caller)
+    rows = await scene.policies.ledger.rows()
+    everybody, own = (
+        report(rows, budgets=Budgets(), day="2026-11-10", snapshot=scene.client.snapshot(), caller=caller)
+        for caller in (None, "b")
+    )
+    assert (everybody["totals"]["requests"], everybody["totals"]["saved_credits"]) == (3, 10)
+    assert [row["caller"] for row in own["by"]["caller"]] == ["b"]
+    json.dumps(everybody)

@@ -1,13 +1,11 @@
 """``python -m <package>.speech COMMAND``: try it, ask it, serve it. ``--help`` shows each with an example.
 
-Variables that the environment lacks are read from ``.env`` in the working folder; the environment wins. What a command
-can't do it says in one line, and ends with 1; what it was asked wrongly, with 2.
+What a command can't do it says in one line, and ends with 1; what it was asked wrongly, with 2.
 """
 
 import argparse
 import asyncio
 import os
-import re
 import secrets
 import signal
 import subprocess
@@ -17,17 +15,16 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from . import commands, logs
-from .answers import GATEWAY
-from .check import check
-from .commands import CantDo
+from .answers import CACHE_BACKEND, GATEWAY
+from .commands import CantDo, say
 from .errors import SpeechError
-from .settings import Settings, SettingsError
+from .settings import Settings, SettingsError, bounded
 from .wiring import SpeechClient
 
 PROG = f"python -m {__package__}"
-DOTENV = Path(".env")
 EXAMPLES = f"""examples:
   {PROG} serve --sandbox                no key needed: a stand-in answers
   {PROG} speak "Hello" --out hello.mp3  one text, one file
@@ -48,136 +45,109 @@ def main(argv: Sequence[str] | None = None) -> int:
         return sandbox(argv[1:])
     options = _parser().parse_args(argv)
     try:
-        _read_dotenv()
-        with _sandbox() if options.sandbox else nullcontext():
+        with _sandbox() if getattr(options, "sandbox", False) else nullcontext():
             return int(options.run(options))
-    except SettingsError as error:
-        return _refuse(str(error), 2)
-    except (CantDo, SpeechError) as error:
-        return _refuse(str(error), 1)
-    except OSError as error:
-        return _refuse(f"{error.filename or 'it failed'}: {error.strerror or error}", 1)
+    except (SettingsError, CantDo, SpeechError, OSError) as error:
+        said = f"{error.filename or 'failed'}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
+        say("\n".join(f"error: {line}" for line in said.splitlines()))
+        return 2 if isinstance(error, SettingsError) else 1
+    except EOFError:
+        say("error: nobody is there to ask; --yes answers")
+        return 1
     except KeyboardInterrupt:
         return 130
 
 
-def _refuse(lines: str, code: int) -> int:
-    for line in lines.splitlines():
-        print(f"error: {line}", file=sys.stderr)
-    return code
-
-
 def _serve(options: argparse.Namespace) -> int:
     if not GATEWAY:
-        return _refuse("this project has no HTTP routes of its own to serve; your application serves itself", 2)
+        say("error: this project has no HTTP routes of its own to serve; your application serves itself")
+        return 2
     serve = import_module(".web.serve", __package__).serve  # not rendered where there are no routes
     return int(serve(options.host, options.port, options.workers))
 
 
-def _check(options: argparse.Namespace) -> int:
-    return asyncio.run(check(options.online))
-
-
-def _with_client(command: Callable[[SpeechClient, argparse.Namespace], Awaitable[None]]) -> Run:
-    async def run(options: argparse.Namespace) -> None:
+def _client(command: Callable[[SpeechClient, argparse.Namespace], Awaitable[None]], needs_key: bool = True) -> Run:
+    async def run(options: argparse.Namespace) -> int:
         settings = Settings.from_env()
         logs.configure(replace(settings, log_level="debug" if settings.log_level == "debug" else "warning"))
+        if needs_key and not settings.api_key:
+            raise CantDo(f"{commands.NO_KEY}; without a key, try --sandbox")
         async with SpeechClient(settings) as speech:
             await command(speech, options)
+        return 0
 
-    return lambda options: asyncio.run(run(options)) or 0
+    return lambda options: asyncio.run(run(options))
+
+
+def _kept(name: str, needs_key: bool = False) -> Run:
+    """Of ``kept.py``, which is rendered with a backend that keeps anything."""
+    if CACHE_BACKEND != "memory":
+        return _client(getattr(import_module(".kept", __package__), name), needs_key)
+    return _nothing_kept
+
+
+def _nothing_kept(_: argparse.Namespace) -> int:
+    raise CantDo("cache_backend is memory: audio and ledger live in the service alone; ask it, with GET /usage")
+
+
+COMMANDS: dict[str, tuple[Run, str, str]] = {
+    "serve": (_serve, "the HTTP service", "--host --port --workers --sandbox"),
+    "speak": (_client(commands.speak), "one text into one audio file", "text --out --voice --sandbox"),
+    "transcribe": (_client(commands.transcribe), "what a recording says", "file --sandbox"),
+    "usage": (_kept("usage"), "what was spent, by whom", "--json"),
+    "check": (commands.check, "what would break in production", ""),
+    "cache": (_kept("purge"), "forget audio that is kept", "purge --voice"),
+    "warm": (_kept("warm", needs_key=True), "fill the cache, a phrase a line", "file --yes"),
+}
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "text": {},
+    "file": {"type": Path},
+    "purge": {"choices": ["purge"]},
+    "--out": {"type": Path, "default": Path("speech.mp3"), "help": "default: %(default)s"},
+    "--voice": {"metavar": "ID"},
+    "--json": {"action": "store_true"},
+    "--yes": {"action": "store_true", "help": "don't ask"},
+    "--sandbox": {"action": "store_true", "help": "against a stand-in: no key, no bill"},
+    "--host": {"default": "127.0.0.1", "help": "default: %(default)s"},
+    "--port": {"type": bounded(int, 0, 65535).read, "default": 8000, "metavar": "0-65535", "help": "default: 8000"},
+    "--workers": {"type": bounded(int, 1, 64).read, "default": 1, "metavar": "1-64", "help": "they share the port"},
+}
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=PROG,
-        description="Text to speech and speech to text through ElevenLabs.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    about = "Text to speech and speech to text through ElevenLabs."
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog=PROG, description=about, epilog=EXAMPLES, formatter_class=raw)
     add = parser.add_subparsers(required=True, metavar="COMMAND", title="commands").add_parser
-
-    serve = _command(add("serve", help="the HTTP service"), _serve, sandbox=True)
-    serve.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
-    serve.add_argument("--port", type=_whole(0, 65535), default=8000, help="default: %(default)s")
-    serve.add_argument("--workers", type=_whole(1, 64), default=1, help="processes that share the port")
     add("sandbox", help="a stand-in for the ElevenLabs API; --help says more", add_help=False)
-
-    speak = _command(add("speak", help="one text into one audio file"), _with_client(commands.speak), sandbox=True)
-    speak.add_argument("text")
-    speak.add_argument("--out", type=Path, default=Path("speech.mp3"), help="default: %(default)s")
-    speak.add_argument("--voice", metavar="ID")
-    heard = _command(add("transcribe", help="what a recording says"), _with_client(commands.transcribe), sandbox=True)
-    heard.add_argument("file", type=Path)
-
-    usage = _command(add("usage", help="what was spent, by whom"), _with_client(commands.usage))
-    usage.add_argument("--json", action="store_true")
-    checked = _command(
-        add("check", help="what would break in production"), lambda options: asyncio.run(check(options.online))
-    )
-    checked.add_argument("--online", action="store_true", help="ask ElevenLabs about the account too")
-    cache = add("cache", help="the audio that is kept").add_subparsers(required=True, metavar="purge")
-    purge = _command(cache.add_parser("purge", help="forget it"), _with_client(commands.purge))
-    purge.add_argument("--voice", metavar="ID", help="only what this voice says")
-    warm = _command(add("warm", help="fill the cache, a phrase a line"), _with_client(commands.warm))
-    warm.add_argument("file", type=Path)
-    warm.add_argument("--yes", action="store_true", help="don't ask")
+    for name, (run, about, arguments) in COMMANDS.items():
+        command = add(name, help=about)
+        command.set_defaults(run=run)
+        for argument in arguments.split():
+            command.add_argument(argument, **ARGUMENTS[argument])
     return parser
-
-
-def _command(parser: argparse.ArgumentParser, run: Run, *, sandbox: bool = False) -> argparse.ArgumentParser:
-    parser.set_defaults(run=run, sandbox=False)
-    if sandbox:
-        parser.add_argument("--sandbox", action="store_true", help="against a stand-in: no key, no bill")
-    return parser
-
-
-def _whole(lowest: int, highest: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if not text.isdecimal() or not lowest <= int(text) <= highest:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {lowest} to {highest}")
-        return int(text)
-
-    return number
-
-
-def _read_dotenv() -> None:
-    """Set what the environment lacks from the lines ``NAME=value`` of ``.env``, and say so."""
-    before = len(os.environ)
-    for line in DOTENV.read_text("utf-8", "replace").splitlines() if DOTENV.is_file() else ():
-        if found := re.fullmatch(r"""\s*(?:export\s+)?(\w+)\s*=\s*(?:(["'])(.*)\2|(.*?))\s*(?:\s#.*)?""", line):
-            os.environ.setdefault(found[1], found[3] or found[4] or "")
-    if len(os.environ) > before:
-        commands.say(f"{len(os.environ) - before} variables read from {DOTENV}")
 
 
 @contextmanager
 def _sandbox() -> Iterator[None]:
     """The stand-in as a child process for as long as the command runs; its audio and bill are kept apart from yours."""
-    child = subprocess.Popen(
-        [sys.executable, "-m", f"{__package__}.testing"],
-        env=os.environ | {"SPEECH_ENV": "development"},
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # Ctrl-C is for us: it must outlive what we have under way
-    )
-    assert child.stdout
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # nor may it outlive us
-    try:
-        if not (url := child.stdout.readline().strip()):
-            raise CantDo("the sandbox did not start")
-        os.environ.pop("ELEVENLABS_API_KEY_FILE", None)
-        os.environ |= {
-            "ELEVENLABS_BASE_URL": url,
-            "ELEVENLABS_API_KEY": f"sandbox-key-{secrets.token_hex(8)}",
-            "SPEECH_ENV": "development",
-            "SPEECH_CACHE_DIR": str(Path(os.environ.get("SPEECH_CACHE_DIR") or ".speech") / "sandbox"),
-        }
-        yield
-    finally:
-        child.terminate()
-        child.wait()
-        child.stdout.close()
+    os.environ["SPEECH_ENV"] = "development"
+    argv = [sys.executable, "-m", f"{__package__}.testing"]
+    # In a session of its own: Ctrl-C is for us, and it must outlive what we have under way.
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, start_new_session=True) as child:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # nor may it outlive us
+        try:
+            if not (url := next(iter(child.stdout or ()), "").strip()):
+                raise CantDo("the sandbox did not start")
+            os.environ |= {
+                "ELEVENLABS_BASE_URL": url,
+                "ELEVENLABS_API_KEY": f"sandbox-key-{secrets.token_hex(8)}",
+                "ELEVENLABS_API_KEY_FILE": "",
+                "SPEECH_CACHE_DIR": str(Path(os.environ.get("SPEECH_CACHE_DIR") or ".speech") / "sandbox"),
+            }
+            yield
+        finally:
+            child.terminate()
 
 
 if __name__ == "__main__":

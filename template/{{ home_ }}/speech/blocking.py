@@ -2,13 +2,13 @@
 
 The thread starts at the first call and belongs to the process that made it. After a fork the child starts its own, with
 a client of its own: so one facade may be made before a server forks its workers, and used by all their threads.
-The state is ``_engines``, by process id.
+The state is ``_engines`` and their locks, by process id.
 """
 
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Self, TypeVar
 
@@ -21,13 +21,14 @@ T = TypeVar("T")
 class Blocking:
     """``with SpeechClient.from_env().blocking() as speech: speech.synthesize("Hello")``, from any thread.
 
-    ``make`` gives a client that has not been used: it is called once a process.
+    ``make`` gives a client that has not been used: it is called once a process. What the methods take, give and raise
+    is what those of ``Client`` do.
     """
 
     def __init__(self, make: Callable[[], Client]) -> None:
-        self._make = make
+        self._make, self._closed = make, False
         self._engines: dict[int, _Engine] = {}
-        self._closed = False
+        self._locks: dict[int, threading.Lock] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -36,29 +37,18 @@ class Blocking:
         self.close()
 
     def synthesize(self, text: str, **wishes: Any) -> Audio:
-        """What ``Client.synthesize`` takes, gives and raises."""
-        engine = self._engine()
-        return engine.run(engine.client.synthesize(text, **wishes))
+        return self._engine().run(lambda client: client.synthesize(text, **wishes))
 
     def stream(self, text: str, **wishes: Any) -> "Chunks":
-        """``with speech.stream("Hello") as chunks: for chunk in chunks: ...``; else as ``Client.stream``."""
-        engine = self._engine()
-        return Chunks(engine, lambda: engine.client.stream(text, **wishes))
+        """``with speech.stream("Hello") as chunks: for chunk in chunks: ...``"""
+        return Chunks(self._engine(), lambda client: client.stream(text, **wishes))
 
     def transcribe(self, audio: bytes | str | Path | BinaryIO, **wishes: Any) -> Transcript:
-        """What ``Client.transcribe`` takes, gives and raises."""
-        engine = self._engine()
-        return engine.run(engine.client.transcribe(audio, **wishes))
+        return self._engine().run(lambda client: client.transcribe(audio, **wishes))
 
     def snapshot(self) -> dict[str, Any]:
-        """What ``Client.snapshot`` gives, of this process."""
-        engine = self._engine()
-        return engine.run(_called(engine.client.snapshot))
-
-    def usage(self, caller: str | None = None) -> dict[str, Any]:
-        """What ``Client.usage`` gives."""
-        engine = self._engine()
-        return engine.run(engine.client.usage(caller))
+        """Of this process."""
+        return self._engine().run(_snapshot)
 
     def close(self) -> None:
         """Let what is in flight end, within the grace period, then the thread. Only this process's."""
@@ -70,33 +60,30 @@ class Blocking:
         """This process's. Raises RuntimeError after ``close``."""
         if self._closed:
             raise RuntimeError("this speech client is closed")
-        engine = self._engines.setdefault(os.getpid(), _Engine())  # atomic: no lock that a fork could copy as held
-        engine.start(self._make)
-        return engine
+        pid = os.getpid()  # a fork may copy a lock as held, so each process has its own
+        with self._locks.setdefault(pid, threading.Lock()):
+            if pid not in self._engines:
+                self._engines[pid] = _Engine(self._make())
+            return self._engines[pid]
 
 
-class Chunks:
+class Chunks(Iterator[bytes]):
     """Bytes as they come. What the answer says of itself (``model_id``, ``cache`` ...) is in ``listening``."""
 
     listening: Listening
 
-    def __init__(self, engine: "_Engine", begin: Callable[[], Listening]) -> None:
-        self._engine, self._begin = engine, begin
+    def __init__(self, engine: "_Engine", ask: Callable[[Client], Listening]) -> None:
+        self._engine, self._ask = engine, ask
 
     def __enter__(self) -> Self:
-        self.listening = self._engine.run(_called(self._begin))
-        self._engine.run(self.listening.__aenter__())
+        self.listening = self._engine.run(lambda client: self._ask(client).__aenter__())
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._engine.run(self.listening.__aexit__(*error))
-
-    def __iter__(self) -> Self:
-        return self
+        self._engine.run(lambda _: self.listening.__aexit__(*error))
 
     def __next__(self) -> bytes:
-        chunk = self._engine.run(_next(self.listening))
-        if chunk is None:
+        if (chunk := self._engine.run(lambda _: anext(self.listening, None))) is None:
             raise StopIteration
         return chunk
 
@@ -104,39 +91,29 @@ class Chunks:
 class _Engine:
     """A loop in a thread, and the client that lives on it."""
 
-    client: Client
+    def __init__(self, client: Client) -> None:
+        self._client, self._loop = client, asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="speech", daemon=True)
+        self._thread.start()
 
-    def __init__(self) -> None:
-        self._lock, self._started = threading.Lock(), False
+    def run(self, ask: Callable[[Client], Awaitable[T]]) -> T:
+        """What it gives, asked on the loop. What takes this thread away from waiting, as Ctrl-C does, cancels it."""
 
-    def start(self, make: Callable[[], Client]) -> None:
-        with self._lock:
-            if self._started:
-                return
-            self.client, self._loop = make(), asyncio.new_event_loop()
-            self._thread = threading.Thread(target=self._loop.run_forever, name="speech", daemon=True)
-            self._thread.start()
-            self._started = True
+        async def work() -> T:
+            return await ask(self._client)
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """What ``work`` gives. Whatever takes this thread away from waiting for it, as Ctrl-C does, cancels it."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        future = asyncio.run_coroutine_threadsafe(work(), self._loop)
         try:
             return future.result()
         finally:
             future.cancel()  # nothing, once it is done
 
     def close(self) -> None:
-        self.run(self.client.aclose())
+        self.run(lambda client: client.aclose())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
 
-async def _called(method: Callable[[], T]) -> T:
-    """On the loop, whose clock it needs."""
-    return method()
-
-
-async def _next(listening: Listening) -> bytes | None:
-    return await anext(listening, None)
+async def _snapshot(client: Client) -> dict[str, Any]:
+    return client.snapshot()

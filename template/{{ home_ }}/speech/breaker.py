@@ -97,12 +97,6 @@ class Breaker:
         left_s = max(0.0, self._until - now()) if self._state == "open" else None
         return {"state": self._state, "failures": sum(self._failed), "retry_after_s": left_s, "opened": self._opened}
 
-    def __repr__(self) -> str:
-        """``<Breaker open for 10 s, 5 of the last 9 failed, opened 2 times>``"""
-        state = f"open for {self._open_s:g} s" if self._state == "open" else self._state.replace("_", " ")
-        failed = f"{sum(self._failed)} of the last {len(self._failed)} failed"
-        return f"<Breaker {state}, {failed}, opened {self._opened} times>"
-
     def _enter(self) -> tuple[int, int]:
         """The states the call begins in, ours and the latch's: who is refused by the one doesn't ask the other."""
         try:

@@ -1,4 +1,4 @@
-"""The vendor's facts as the code reads them. ``catalogue.json`` is their one home here: each with its source and date."""
+"""The vendor's facts as the code reads them. ``catalogue.json`` is their one home: each with its source and date."""
 
 import json
 import math
@@ -17,10 +17,9 @@ TIERS = tuple(CATALOGUE["plans"])
 VOICE_ID = re.compile(CATALOGUE["voices"]["id_pattern"]["regex"].rstrip("$") + r"\Z")
 DEFAULT_VOICE: str = CATALOGUE["voices"]["template_default"]["voice_id"]
 DEFAULT_FORMAT = next(name for name, row in CATALOGUE["formats"].items() if row.get("default"))
-DEFAULT_MODEL = next(name for name, row in CATALOGUE["models"].items() if row.get("api_default"))
-DEFAULT_STT_MODEL = next(
-    name for name, row in CATALOGUE["models"].items() if row["kind"] == "stt" and row.get("default")
-)
+_MODELS: dict[str, dict[str, Any]] = CATALOGUE["models"]
+DEFAULT_MODEL = next(name for name, row in _MODELS.items() if row.get("api_default"))
+DEFAULT_STT_MODEL = next(name for name, row in _MODELS.items() if row["kind"] == "stt" and row.get("default"))
 HOSTS: dict[str, str] = {name: row["url"] for name, row in CATALOGUE["hosts"].items()}
 QUALITIES: dict[str, list[str]] = {name: row["models"] for name, row in CATALOGUE["qualities"].items()}
 
@@ -56,8 +55,7 @@ class Model:
 @cache
 def models() -> dict[str, Model]:
     """Every model that may be asked for, by id: neither the retired nor those nobody has seen accepted."""
-    rows = CATALOGUE["models"].items()
-    known = {name: row for name, row in rows if row["status"] not in ("retired", "unconfirmed")}
+    known = {name: row for name, row in _MODELS.items() if row["status"] not in ("retired", "unconfirmed")}
     return {name: Model(name, row["kind"], row["pool"], row) for name, row in known.items()}
 
 

@@ -10,13 +10,13 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from . import usage
 from .catalogue import DEFAULT_FORMAT, DEFAULT_STT_MODEL, QUALITIES
-from .clock import now, today
+from .clock import now
 from .errors import InvalidRequest, Overloaded
 from .flight import Flight, Policies, Reader
 from .listening import Listening, TimedListening
@@ -110,7 +110,7 @@ class Client:
         """
         async with self._listen(text, whole=True, **wishes) as it:
             data = await it.read()
-        said = (it.media_type, it.model_id, it.cache, it.degraded, it.characters, it.credits, it.cost_usd)
+        said = (it.media_type, it.model_id, it.cache, it.degraded, it.request.characters, it.credits, it.cost_usd)
         return Audio(data, *said, it.request_id or it.id, it.alignment)
 
     def stream(self, text: str, **wishes: Any) -> Listening:
@@ -138,12 +138,12 @@ class Client:
 
         Any form field of the vendor's may be named: ``language_code``, ``diarize``, ``keyterms`` ...
         """
-        audio = Path(audio) if isinstance(audio, str) else audio
-        seconds, channels = await asyncio.to_thread(measure, audio)
-        name = "audio" if isinstance(audio, bytes) else Path(str(getattr(audio, "name", audio))).name
-        request = TranscriptionRequest(audio, model_id, name, seconds=seconds, channels=channels, fields=fields)
-        async with self.open(request, Terms(Priority.parse(priority), deadline, caller), whole=True) as it:
-            said = json.loads(await it.read())
+        terms, name = Terms(Priority.parse(priority), deadline, caller), Path(str(getattr(audio, "name", "audio"))).name
+        with Path(audio).open("rb") if isinstance(audio, str | Path) else nullcontext(audio) as heard:
+            seconds, channels = await asyncio.to_thread(measure, heard)
+            request = TranscriptionRequest(heard, model_id, name, seconds=seconds, channels=channels, fields=fields)
+            async with self.open(request, terms, whole=True) as it:
+                said = json.loads(await it.read())
         parts = said.get("transcripts") or [said]
         words = [word for part in parts for word in part.get("words") or ()]
         text, language = "\n".join(part.get("text") or "" for part in parts), parts[0].get("language_code")
@@ -164,12 +164,6 @@ class Client:
             "usage": self.policies.meter.totals(),
             "meter": self.policies.meter.snapshot(),
         }
-
-    async def usage(self, caller: str | None = None) -> dict[str, Any]:
-        """Credits and money by caller, model, day and month: everybody's, or one caller's rows."""
-        ledger = self.policies.ledger
-        rows, _ = await ledger.rows(), await self.policies.cache.snapshot()
-        return usage.report(rows, budgets=ledger.budgets, day=today(), snapshot=self.snapshot(), caller=caller)
 
     # --------------------------------------------------------------------- the gateway's way in, below the defaults
 

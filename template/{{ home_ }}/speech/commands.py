@@ -1,14 +1,27 @@
-"""What the commands do, each with an open client. Results go to standard output, words about them to standard error."""
+"""What the commands do. Results go to standard output, words about them to standard error.
+
+``check`` finds what would break in production, without spending anything. ``kept.py`` has what needs a store.
+"""
 
 import argparse
 import asyncio
+import hashlib
 import json
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-from .answers import CACHE_BACKEND
-from .errors import InvalidRequest
-from .listening import Listening
+from .answers import CACHE_BACKEND, GATEWAY, store
+from .catalogue import CATALOGUE, DEFAULT_MODEL, DEFAULT_STT_MODEL, HTTP_POOLS, QUALITIES
+from .clock import today
+from .settings import Settings, SettingsError
 from .wiring import SpeechClient
+
+NO_KEY = "ELEVENLABS_API_KEY is not set, or still the placeholder"
+CHOSEN = {DEFAULT_MODEL, DEFAULT_STT_MODEL, *(name for names in QUALITIES.values() for name in names)}
+
+Finding = tuple[str, str]
 
 
 class CantDo(Exception):
@@ -19,18 +32,7 @@ def say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def _needs_key(speech: SpeechClient) -> None:
-    if not speech.ready:
-        raise CantDo("ELEVENLABS_API_KEY is not set, or still the placeholder; without a key, try --sandbox")
-
-
-def _needs_a_store() -> None:
-    if CACHE_BACKEND == "memory":
-        raise CantDo("cache_backend is memory: audio and ledger live in the service alone; ask it, with GET /usage")
-
-
 async def speak(speech: SpeechClient, options: argparse.Namespace) -> None:
-    _needs_key(speech)
     audio = await speech.synthesize(options.text, voice_id=options.voice, priority="interactive")
     options.out.write_bytes(audio.data)
     say(f"{options.out}: {len(audio.data)} bytes of {audio.media_type} by {audio.model_id}")
@@ -38,78 +40,70 @@ async def speak(speech: SpeechClient, options: argparse.Namespace) -> None:
 
 
 async def transcribe(speech: SpeechClient, options: argparse.Namespace) -> None:
-    _needs_key(speech)
     transcript = await speech.transcribe(options.file, priority="interactive")
     print(transcript.text)
     say(f"{transcript.seconds or 0:g} s by {transcript.model_id}, {transcript.cost_usd:.5f} USD")
 
 
-async def usage(speech: SpeechClient, options: argparse.Namespace) -> None:
-    _needs_a_store()
-    report = await speech.usage()
-    if options.json:
-        print(json.dumps(report, indent=1))
-        return
-    for name, value in report["totals"].items():
-        print(f"{name:18} {value:12g}")
-    for kind, rows in report["by"].items():
-        for row in rows:
-            print(f"{kind:6} {row[kind]:24} {row['cost_usd']:12.5f} USD {row['credits']:10} credits")
-    print(*report["advice"], sep="\n")
-
-
-async def purge(speech: SpeechClient, options: argparse.Namespace) -> None:
-    _needs_a_store()
-    print(f"{await speech.policies.cache.purge(options.voice)} entries removed")
-
-
-async def warm(speech: SpeechClient, options: argparse.Namespace) -> None:
-    """Speak what isn't cached yet; so a run that was cut short is simply repeated."""
-    _needs_a_store()
-    _needs_key(speech)
-    lines = options.file.read_text("utf-8", "replace").splitlines()
-    wanted = await _missing(speech, dict.fromkeys(line.strip() for line in lines if line.strip()))
-    charges = [listening.call().charge("warm") for listening in wanted.values()]
-    say(
-        f"{len(wanted)} phrases to speak, {sum(c.characters for c in charges)} characters, "
-        f"at most {sum(c.credits for c in charges)} credits, {sum(c.usd for c in charges):.4f} USD"
-    )
-    if wanted and (options.yes or _agreed()):
-        await _fill(speech, wanted)
-
-
-async def _missing(speech: SpeechClient, phrases: dict[str, None]) -> dict[str, Listening]:
-    """What has to be paid for. Raises CantDo for a phrase that can't be spoken, before anything is spent."""
-    wanted = {}
-    for phrase in phrases:
-        listening = speech.stream(phrase, priority="batch", caller="warm")  # entered by nobody: it only knows its price
-        try:
-            listening.request.validate(speech.house.rules)
-        except InvalidRequest as error:
-            raise CantDo(f"a phrase of {len(phrase)} characters can't be spoken: {error}") from None
-        if not listening.key or not await speech.policies.cache.get(listening.key):
-            wanted[phrase] = listening
-    return wanted
-
-
-async def _fill(speech: SpeechClient, wanted: dict[str, Listening]) -> None:
-    """As many at once as the plan has slots for, so that nothing waits long enough to be refused."""
-    slots = asyncio.Semaphore(min(speech.settings.plan[pool] for pool in ("standard", "flash")))
-
-    async def fill(phrase: str, model_id: str) -> None:
-        async with slots:
-            await speech.synthesize(phrase, model_id=model_id, priority="batch", caller="warm")
-
-    work = (fill(phrase, listening.model_id) for phrase, listening in wanted.items())
-    outcomes = await asyncio.gather(*work, return_exceptions=True)
-    failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-    say(f"{len(wanted) - len(failures)} of {len(wanted)} are in the cache")
-    if failures:
-        raise CantDo(f"run it again for the rest: {failures[0]}")
-
-
-def _agreed() -> bool:
+def check(_: argparse.Namespace) -> int:
+    """Print every finding, a line each: ok, warn or FAIL; 1 if one of them is a FAIL."""
     try:
-        return input("Speak them? [y/N] ").strip().lower() in ("y", "yes")
-    except EOFError:
-        raise CantDo("nobody is there to ask; --yes answers") from None
+        settings = Settings.from_env()
+        settings.check(CACHE_BACKEND)
+        findings = [*_of_settings(settings), _of_files(Path(__file__).parent), *asyncio.run(_of_backend(settings))]
+    except SettingsError as error:
+        findings = [("FAIL", line) for line in str(error).splitlines()]
+    for level, line in findings:
+        print(f"{level:4} {line}")
+    return int(any(level == "FAIL" for level, _ in findings))
+
+
+def _of_settings(settings: Settings) -> Iterator[Finding]:
+    development, url = settings.env == "development", "https://elevenlabs.io/app/settings/api-keys"
+    rehearsal = development or settings.mode == "observe"
+    yield "warn" if rehearsal else "ok", f"SPEECH_ENV is {settings.env}, SPEECH_MODE {settings.mode}"
+    yield ("ok", "ELEVENLABS_API_KEY is set") if settings.api_key else ("FAIL", f"{NO_KEY}; make one at {url}")
+    if GATEWAY and not settings.client_keys:
+        yield "warn" if development else "FAIL", "SPEECH_CLIENT_KEYS is not set: serve will not start"
+    pools = ", ".join(f"{settings.plan[pool]} {pool}" for pool in HTTP_POOLS)
+    yield "ok", f"SPEECH_TIER is {settings.tier}: {pools} at once"
+    row = CATALOGUE["plans"][settings.tier]["concurrency"]["standard"]
+    if not settings.limits and (row["limit"] is None or row["sure"] == "assumed"):
+        yield "warn", f"the limits of {settings.tier} are not published, these are a guess; SPEECH_LIMITS sets yours"
+    voices = (*CATALOGUE["voices"]["legacy"], *CATALOGUE["voices"]["retiring"])
+    known: dict[str, Any] = next((row for row in voices if row["voice_id"] == settings.voice_id), {})
+    yield _ending(f"SPEECH_VOICE_ID is {settings.voice_id}", known)
+
+
+def _ending(what: str, row: dict[str, Any]) -> Finding:
+    """Of a voice or a model, by its row in the catalogue."""
+    state, date = row.get("state") or row.get("status", "active"), row.get("retires")
+    if state == "active" and not date:
+        return "ok", what
+    over = state == "retired" or (date and date <= today())
+    ends = f"ends on {date}" if date else f"is {state}"
+    return "FAIL" if over else "warn", f"{what}, which {ends}; use {row.get('successor') or 'another'}"
+
+
+def _of_files(here: Path) -> Finding:
+    """Whether what the template keeps was edited here: not wrong, but an update has to merge it."""
+    manifest = json.loads((here / "MANIFEST.json").read_text("utf-8"))
+    edited = [name for name, known in manifest.items() if (here / name).is_file() and _hash(here / name) != known]
+    return "warn" if edited else "ok", f"changed by hand, for an update to merge: {', '.join(edited) or 'nothing'}"
+
+
+def _hash(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+
+
+async def _of_backend(settings: Settings) -> list[Finding]:
+    """Whether it works here, and the models that are chosen where none is named,"""
+    stores = store.open(settings)
+    try:
+        kept, _ = await stores.audio.stats(), await stores.ledger.rows()
+    except Exception as error:  # whatever a backend raises is the finding
+        return [("FAIL", f"cache_backend {CACHE_BACKEND} can't be used: {error}")]
+    finally:
+        stores.close()
+    models = (_ending(f"model {name}", CATALOGUE["models"][name]) for name in sorted(CHOSEN))
+    return [("ok", f"cache_backend {CACHE_BACKEND}: {kept['entries']} entries"), *models]

@@ -56,7 +56,6 @@ class Fault(Exception):
     def __init__(self, kind: str, code: str = "", **said: Any) -> None:
         super().__init__(f"{kind} {code}".strip())
         self.kind, self.code, self.verdict = kind, code or kind, TABLE[kind]
-        self.status: int | None = said.get("status")
         self.limit: int | None = said.get("limit")  # the number in a concurrency refusal
         self.retry_after_s: float | None = said.get("retry_after_s")
         self.request_id: str | None = said.get("request_id")

@@ -11,8 +11,8 @@ cache keeps it when it ended well. A flight belongs to nobody: its priority is t
 of its readers. The slot is held for as long as upstream speaks, not for as long as a reader listens; what comes in the
 meantime waits in memory, whole up to 8 MiB, beyond that at most 1 MiB ahead of the slowest reader.
 
-The mutable state is ``chunks`` (what upstream has said), ``readers``, and the end (``ended``, ``error``). ``_fly`` writes
-the first and the last; ``board`` and ``left`` write the second.
+The mutable state is ``chunks`` (what upstream has said), ``readers``, and the end (``ended``, ``error``). ``_fly``
+writes the first and the last; ``board`` and ``left`` write the second.
 """
 
 import asyncio
@@ -62,8 +62,8 @@ class Call:
 
     def charge(self, caller: str) -> Charge:
         """What ``caller`` has to put down: an upper bound, settled by what upstream says."""
-        request = self.request
-        return Charge(caller, self.model.id, *request.price(self.model), request.characters, request.seconds)
+        amounts = (*self.request.price(self.model), self.request.characters, self.request.seconds)
+        return Charge(caller, self.model.id, *amounts)
 
 
 class Upstream(Protocol):
@@ -105,20 +105,17 @@ class Flight:
     answer: Answer | None = None
     bill: Bill | None = None
     payer: "Reader | None" = None
-    wanted_whole: bool = False
+    wanted_whole: bool = False  # by somebody, once
+    streamed: bool = False  # by somebody, now
     landed: bool = False  # upstream has said all
     ended: bool = False  # and nobody needs to wait any more
     error: Exception | None = None
 
     def __post_init__(self) -> None:
         self.news, self.read = asyncio.Event(), asyncio.Event()
-        request = self.call.request
+        request, self.limiter = self.call.request, self.policies.limiters[self.call.model.pool]
         self.ticket = Ticket(Priority.BATCH, 0.0, whole=False, guess_s=request.guess_s, weight=request.weight)
         self.task: asyncio.Task[None] | None = None
-
-    @property
-    def limiter(self) -> Limiter:
-        return self.policies.limiters[self.call.model.pool]
 
     @property
     def deadline(self) -> float:
@@ -154,8 +151,9 @@ class Flight:
         return False
 
     def _requeue(self) -> None:
+        self.streamed = not all(r.whole for r in self.readers)
         self.ticket.priority = min(r.priority for r in self.readers)
-        self.ticket.deadline, self.ticket.whole = self.deadline, all(r.whole for r in self.readers)
+        self.ticket.deadline, self.ticket.whole = self.deadline, not self.streamed
         self.limiter.reorder(self.ticket)
 
     async def _fly(self) -> None:
@@ -228,15 +226,14 @@ class Flight:
         """Read upstream at upstream's pace. One clock: to the first byte, then from chunk to chunk."""
         await bill.send()
         self.sent = now()
-        call = replace(self.call, streamed=not all(r.whole for r in self.readers))
+        call = replace(self.call, streamed=self.streamed)
         try:
             async with asyncio.timeout(call.timeout_s) as patience:
                 async with self.policies.upstream.open(call) as self.answer:
                     self.limiter.heard(self.answer.maximum, self.answer.current)
                     if self.answer.cost is not None:
                         bill.billed(self.answer.cost)
-                    async for chunk in self.answer.chunks:
-                        await self._take(bill, chunk, patience)
+                    await self._hear(bill, self.answer, patience)
                 if not self.received:
                     raise Fault("empty_audio")
         except TimeoutError:
@@ -246,21 +243,24 @@ class Flight:
             bill.billed(usd=request.usd(call.model, seconds), seconds=seconds)
         self.landed, bill.answers = True, 1
 
-    async def _take(self, bill: Bill, chunk: bytes, patience: asyncio.Timeout) -> None:
-        if self.first_byte_s is None and self.sent is not None:
-            self.first_byte_s = now() - self.sent
-            if self.call.request.kind == "tts" and not self.billed:
-                bill.billed()
-        self.chunks.append(chunk)
-        self.received += len(chunk)
-        if self.received > KEPT_WHOLE:
-            patience.reschedule(None)  # while we wait for a reader, upstream is not to blame
-            await self._room()
-        elif not all(r.whole for r in self.readers):
-            self._tell()  # who wants it whole sleeps to the end: to be woken for each chunk costs more than the chunk
-        limit_s, until = self.policies.attempt_timeout_s, patience.when()
-        if until is None or not 0.9 * limit_s < until - now() <= limit_s:  # each change costs more than a chunk
-            patience.reschedule(now() + limit_s)
+    async def _hear(self, bill: Bill, answer: Answer, patience: asyncio.Timeout) -> None:
+        stall_s, extend_at = self.policies.attempt_timeout_s, 0.0
+        async for chunk in answer.chunks:
+            if self.first_byte_s is None and self.sent is not None:
+                self.first_byte_s = now() - self.sent
+                if self.call.request.kind == "tts" and not self.billed:
+                    bill.billed()
+            self.chunks.append(chunk)
+            self.received += len(chunk)
+            if self.received > KEPT_WHOLE:
+                patience.reschedule(None)  # while we wait for a reader, upstream is not to blame
+                await self._room()
+                extend_at = 0.0
+            elif self.streamed:
+                self._tell()  # who wants it whole sleeps to the end: to wake for each chunk costs more than the chunk
+            if (instant := now()) >= extend_at:  # not for each chunk, for the same reason
+                patience.reschedule(instant + stall_s)
+                extend_at = instant + 0.1 * stall_s
 
     async def _room(self) -> None:
         """Too big to keep: nobody may join any more, and the slowest reader sets the pace."""
@@ -269,12 +269,11 @@ class Flight:
         self._tell()
         if not self.readers:
             raise DeadlineExceeded("Nobody listens any more.")
-        while self.received - min(r.heard for r in self.readers) > AHEAD:
+        while self.received - (slowest := min(self.readers, key=lambda r: r.heard)).heard > AHEAD:
             self.read.clear()
             try:
                 await asyncio.wait_for(self.read.wait(), self.policies.attempt_timeout_s)
             except TimeoutError:
-                slowest = min(self.readers, key=lambda r: r.heard)
                 self._refuse(slowest, DeadlineExceeded("The audio was not read for too long."))
         done = min(r.position for r in self.readers) - self.dropped
         del self.chunks[:done]
@@ -332,7 +331,9 @@ class Reader:
         flight = self.flight
         while self.position - flight.dropped == len(flight.chunks):
             if failure := self.refusal or flight.error:
-                raise copy.copy(failure)  # each caller's has its own request id and traceback
+                raise (
+                    copy.copy(failure) if isinstance(failure, SpeechError) else failure
+                )  # with a request id of its own
             if flight.ended:
                 return False
             try:

@@ -133,12 +133,12 @@ class LedgerStore(Protocol):
 
 
 class Ledger:
-    """Budgets over a store. Without ``enforce`` a refusal is only counted, in ``would_refuse``."""
+    """Budgets over a store. Without ``enforce`` nothing is refused."""
 
     def __init__(
         self, store: LedgerStore, budgets: Budgets, *, enforce: bool = True, today: Callable[[], str] = clock.today
     ) -> None:
-        self.budgets, self.would_refuse = budgets, 0
+        self.budgets = budgets
         self._store, self._enforce, self._today = store, enforce, today
 
     async def reserve(self, charge: Charge) -> "Bill":
@@ -149,7 +149,7 @@ class Ledger:
         if refusing and self._enforce:
             raise BudgetExceeded(f"This would exceed the budget of {limits[refusing]:g} USD for {refusing} (UTC).")
         if refusing:
-            self.would_refuse += 1
+            logger.warning("observed: this would exceed the budget of %g USD for %s", limits[refusing], refusing)
             await self._tell(self._store.reserve(reservation, {}))
         return Bill(self, reservation)
 

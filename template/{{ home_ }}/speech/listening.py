@@ -51,10 +51,6 @@ class Listening:
         return self.request.model_id
 
     @property
-    def characters(self) -> int:
-        return self.request.characters
-
-    @property
     def media_type(self) -> str:
         return self.request.media_type
 
@@ -154,7 +150,7 @@ class Listening:
         models = self.client.house.rules.models
         stand_ins = (models[name] for names in QUALITIES.values() for name in names)
         ours = models[self.model_id].pool
-        return next((m.id for m in stand_ins if m.pool != ours and self.characters <= m.max_characters), None)
+        return next((m.id for m in stand_ins if m.pool != ours and self.request.characters <= m.max_characters), None)
 
     async def _done(self, error: BaseException | None) -> None:
         """Count, book and log it, once, whatever the end was."""
@@ -186,8 +182,9 @@ class Listening:
         return {
             "id": self.id, "upstream_id": self.request_id, "kind": self.request.kind, "outcome": self._outcome,
             "caller": self.terms.caller, "priority": self.priority.name.lower(), "model": self.model_id,
-            "cache": self.cache, "degraded": self.degraded, "characters": self.characters, "credits": self.credits,
-            "cost_usd": self.cost_usd, "queue_s": round(self.queue_s, 3), "first_byte_s": round(self.upstream_s or 0, 3),
+            "cache": self.cache, "degraded": self.degraded, "characters": self.request.characters,
+            "credits": self.credits, "cost_usd": self.cost_usd, "queue_s": round(self.queue_s, 3),
+            "first_byte_s": None if self.upstream_s is None else round(self.upstream_s, 3),
             "total_s": round(now() - self.began, 3), "attempts": self._reader.flight.attempts if self._reader else 0,
         }  # fmt: skip
 

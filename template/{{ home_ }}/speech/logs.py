@@ -10,9 +10,8 @@ import base64
 import datetime
 import json
 import logging
-import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -21,54 +20,52 @@ from .faults import Fault
 from .settings import Settings, SettingsError
 
 FIELDS = frozenset(
-    "event kind outcome caller priority model voice cache degraded characters seconds credits cost_usd queue_s "
-    "first_byte_s total_s attempts id upstream_id status code pool limit why path host port workers tier backend mode "
-    "problem".split()
+    "event host port workers backend tier mode id upstream_id kind outcome status code caller priority model cache "
+    "degraded characters credits cost_usd queue_s first_byte_s total_s attempts".split()
 )
-QUIET = frozenset(
-    "httpx httpcore websockets urllib3 fern elevenlabs aiohttp python_multipart multipart hpack asyncio".split()
-)
+QUIET = frozenset("httpx httpcore websockets urllib3 fern elevenlabs aiohttp python_multipart hpack asyncio".split())
 
 
 def configure(settings: Settings) -> None:
     """Let this process's logs be JSON lines on standard error. For whoever owns the process."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler()
     handler.addFilter(is_fit)
-    handler.setFormatter(JsonLines(settings.secrets, env="staging" if settings.env == "staging" else None))
+    handler.setFormatter(JsonLines(settings))
     logging.basicConfig(force=True, handlers=[handler], level=settings.log_level.upper())
-    for name in QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def is_fit(record: logging.LogRecord) -> bool:
     """On the handler, because a logger's own level may be set to anything, and filters of parents aren't inherited."""
-    return record.levelno >= logging.WARNING or record.name.partition(".")[0] not in QUIET
+    return record.levelno >= logging.WARNING or not _is_theirs(record)
+
+
+def _is_theirs(record: logging.LogRecord) -> bool:
+    return record.name.partition(".")[0] in QUIET
 
 
 class JsonLines(logging.Formatter):
-    """A record as one line. ``secrets`` are replaced in whatever spelling they come."""
+    """A record as one line. Secrets are replaced in whatever spelling they come."""
 
-    def __init__(self, secrets: Iterable[str] = (), env: str | None = None) -> None:
+    def __init__(self, settings: Settings) -> None:
         super().__init__()
-        self._spellings = sorted({s for secret in secrets for s in spellings(secret)}, key=len, reverse=True)
-        self._env = {"env": env} if env else {}
+        self._spellings = sorted({s for secret in settings.secrets for s in spellings(secret)}, key=len, reverse=True)
+        self._env = {"env": "staging"} if settings.env == "staging" else {}
 
     def format(self, record: logging.LogRecord) -> str:
         when = datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(timespec="milliseconds")
-        line = {"time": when, "level": record.levelname.lower(), "logger": record.name, **self._env}
-        line |= {"message": _message(record)} | self._fields(record)
-        if record.exc_info and record.exc_info[1]:
-            line |= _error(record.exc_info[1])
-        return self.redact(json.dumps(line, ensure_ascii=False, default=str))
-
-    def redact(self, text: str) -> str:
+        line: dict[str, Any] = {"time": when, "level": record.levelname.lower(), "logger": record.name, **self._env}
+        line["message"] = str(record.msg).partition("\n")[0] if _is_theirs(record) else record.getMessage()
+        if isinstance(fields := getattr(record, "fields", None), dict):
+            line |= {name: fields[name] for name in fields if name in FIELDS}
+        if record.exc_info and (error := record.exc_info[1]):
+            ours = isinstance(error, SpeechError | Fault | SettingsError)
+            frames = traceback.extract_tb(error.__traceback__)[-8:]
+            line["error"] = f"{type(error).__name__}: {error}" if ours else type(error).__name__
+            line["at"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+        text = json.dumps(line, ensure_ascii=False, default=str)
         for spelling in self._spellings:
             text = text.replace(spelling, "[secret]")
         return text
-
-    def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
-        given = getattr(record, "fields", None)
-        return {name: given[name] for name in given if name in FIELDS} if isinstance(given, dict) else {}
 
 
 def spellings(secret: str) -> Iterator[str]:
@@ -78,18 +75,3 @@ def spellings(secret: str) -> Iterator[str]:
         encoded = base64.b64encode(b"\0" * shift + secret.encode()).rstrip(b"=").decode()
         inner = encoded[(0, 2, 3)[shift] : len(encoded) - (len(secret.encode()) + shift > 2)]
         yield from (inner, inner.translate(str.maketrans("+/", "-_")))
-
-
-def _message(record: logging.LogRecord) -> str:
-    if record.name.partition(".")[0] in QUIET:
-        return str(record.msg).partition("\n")[0]
-    return record.getMessage()
-
-
-def _error(error: BaseException) -> dict[str, Any]:
-    ours = isinstance(error, SpeechError | Fault | SettingsError)
-    frames = traceback.extract_tb(error.__traceback__)[-8:]
-    return {
-        "error": f"{type(error).__name__}: {error}" if ours else type(error).__name__,
-        "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
-    }

@@ -12,7 +12,6 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Literal
 
 from .catalogue import CATALOGUE, DEFAULT_FORMAT, VOICE_ID, Model, format_refused, media_type
@@ -22,7 +21,7 @@ CacheMode = Literal["use", "refresh", "off"]
 Shape = Literal["audio", "timestamps", "timestamps-lines"]
 
 STITCHING = ("previous_request_ids", "next_request_ids")
-NOT_OFFERED = ("webhook", "source_url", "cloud_storage_url")
+FIELDS = CATALOGUE["fields"]
 
 
 class Priority(enum.IntEnum):
@@ -102,26 +101,14 @@ class SpeechRequest:
     @property
     def cacheable(self) -> bool:
         """Whether the same request always means the same audio, and may be kept at all."""
-        dictionaries = self.fields.get("pronunciation_dictionary_locators") or ()
-        return (
-            self.query.get("enable_logging") is not False
-            and not any(self.fields.get(name) for name in STITCHING)
-            and all(locator.get("version_id") for locator in dictionaries)
-        )
+        if self.query.get("enable_logging") is False or any(self.fields.get(name) for name in STITCHING):
+            return False
+        return all(locator.get("version_id") for locator in self.fields.get("pronunciation_dictionary_locators") or ())
 
     def key(self, scope: str = "") -> str:
         """A hash over all that can change the audio. The text can't be read back from it."""
-        parts = [
-            scope,
-            self.model_id,
-            self.voice_id,
-            self.output_format,
-            self.text,
-            self.fields,
-            self.query,
-            self.shape,
-        ]
-        canonical = json.dumps(_plain(parts), sort_keys=True, separators=(",", ":"))
+        named = (scope, self.model_id, self.voice_id, self.output_format, self.shape, self.text)
+        canonical = json.dumps([named, _plain(self.fields), _plain(self.query)], sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def price(self, model: Model) -> tuple[int, float]:
@@ -136,16 +123,20 @@ class SpeechRequest:
             raise InvalidRequest("voice_id is 20 letters and digits; list yours with GET /v1/voices")
         if refused := format_refused(self.output_format, rules.tier, streamed or self.shape == "timestamps-lines"):
             raise InvalidRequest(refused)
-        _check_types(self.fields, _TTS_TYPES)
-        _check_types(self.query, _QUERY_TYPES)
-        _check_ranges(self.fields, model)
+        _check("text_to_speech", self.fields, model)
+        _check("text_to_speech_query", self.query, model)
+        settings = self.fields.get("voice_settings") or {}
+        _check("voice_settings", {name: value for name, value in settings.items() if value is not None}, model)
+        locators = self.fields.get("pronunciation_dictionary_locators") or ()
+        if not all(isinstance(locator, dict) for locator in locators):
+            raise InvalidRequest("pronunciation_dictionary_locators holds objects", code="malformed")
 
 
 @dataclass(frozen=True, slots=True)
 class TranscriptionRequest:
-    """A recording to transcribe. ``audio`` is bytes, a path, or a binary file that can seek: a retry reads it again."""
+    """A recording to transcribe. ``audio`` is bytes, or a binary file that can seek: a retry reads it again."""
 
-    audio: bytes | Path | BinaryIO
+    audio: bytes | BinaryIO
     model_id: str
     filename: str = "audio"
     content_type: str = "application/octet-stream"
@@ -192,11 +183,10 @@ class TranscriptionRequest:
 
     def validate(self, rules: Rules, *, streamed: bool = False) -> None:
         """Raise InvalidRequest for what can never be served: nothing was spent."""
-        _model(self.model_id, "stt", rules)
-        for name in NOT_OFFERED:
-            if self.fields.get(name) not in (None, False):
-                raise InvalidRequest(f"{name} is not offered here; send the file itself", code="not_offered")
-        _check_types(self.fields, _STT_TYPES)
+        model = _model(self.model_id, "stt", rules)
+        if name := next((name for name in FIELDS["not_offered"]["fields"] if self.fields.get(name)), None):
+            raise InvalidRequest(f"{name} is not offered here; send the file itself", code="not_offered")
+        _check("speech_to_text", self.fields, model)
         if self.fields.get("num_speakers") and not self.fields.get("diarize"):
             raise InvalidRequest("num_speakers needs diarize=true")
 
@@ -204,15 +194,11 @@ class TranscriptionRequest:
 Request = SpeechRequest | TranscriptionRequest
 
 
-def speakable(text: str) -> int:
-    """Characters that are spoken: letters and digits; not blanks, tags, emoji or punctuation."""
-    return sum(c.isalnum() for c in re.sub(r"<[^>]*>|\[[^\]]*\]", "", text))
-
-
 def expected_seconds(text: str) -> float:
-    """15 speakable characters a second, 8 of Chinese, Japanese, Korean or Arabic."""
-    slow = sum(unicodedata.name(c, "").startswith(_SLOW_SCRIPTS) for c in text)
-    return max(0, speakable(text) - slow) / 15 + slow / 8
+    """15 letters and digits a second, 8 of Chinese, Japanese, Korean or Arabic; tags, blanks and emoji take no time."""
+    spoken = [c for c in re.sub(r"<[^>]*>|\[[^\]]*\]", "", text) if c.isalnum()]
+    slow = sum(unicodedata.name(c, "").startswith(_SLOW_SCRIPTS) for c in spoken)
+    return (len(spoken) - slow) / 15 + slow / 8
 
 
 _SLOW_SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "ARABIC")
@@ -230,14 +216,14 @@ def _plain(value: Any) -> Any:
 
 
 def _model(model_id: str, kind: str, rules: Rules) -> Model:
-    model = rules.models.get(model_id) if isinstance(model_id, str) else None
+    model = rules.models.get(str(model_id))
     if model and model.kind == kind:
         return model
-    retired = CATALOGUE["models"].get(model_id, {}).get("successor") if isinstance(model_id, str) else None
+    retired = CATALOGUE["models"].get(str(model_id), {}).get("successor")
+    if retired and not model:
+        raise InvalidRequest(f"model_id is retired; use {retired}")
     known = ", ".join(name for name, row in rules.models.items() if row.kind == kind)
-    raise InvalidRequest(
-        f"model_id is retired; use {retired}" if retired and not model else f"model_id is unknown; known: {known}"
-    )
+    raise InvalidRequest(f"model_id is unknown; known: {known}")
 
 
 def _check_text(text: str, model: Model) -> None:
@@ -253,61 +239,30 @@ def _check_text(text: str, model: Model) -> None:
         raise InvalidRequest(f"text has nothing that {model.id} can speak")
 
 
-# Name -> what it must be: a type, a set of words, or (lowest, highest). A wrong type is malformed, a wrong number invalid.
-_TTS_TYPES: dict[str, Any] = {
-    "language_code": str, "voice_settings": dict, "pronunciation_dictionary_locators": list, "seed": int,
-    "previous_text": str, "next_text": str, "previous_request_ids": list, "next_request_ids": list,
-    "apply_text_normalization": {"auto", "on", "off"}, "apply_language_text_normalization": bool, "use_pvc_as_ivc": bool,
-}  # fmt: skip
-_SETTINGS_TYPES: dict[str, Any] = {
-    "stability": (0, 1), "similarity_boost": (0, 1), "style": (0, 1), "clone_strength": (0, 1), "speed": float, "use_speaker_boost": bool,
-}  # fmt: skip
-_QUERY_TYPES: dict[str, Any] = {"enable_logging": bool, "optimize_streaming_latency": (0, 4)}
-_STT_TYPES: dict[str, Any] = {
-    "language_code": str, "tag_audio_events": bool, "timestamps_granularity": {"none", "word", "character"}, "diarize": bool,
-    "num_speakers": (1, 32), "diarization_threshold": (0.1, 0.4), "additional_formats": list, "file_format": {"other", "pcm_s16le_16"},
-    "temperature": (0, 2), "seed": int, "use_multi_channel": bool, "keyterms": list, "no_verbatim": bool,
+_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,), "boolean": (bool,), "integer": (int,), "number": (int, float),
+    "array": (list, tuple), "object": (dict,),
 }  # fmt: skip
 
 
-def _check_types(fields: Mapping[str, Any], types: Mapping[str, Any]) -> None:
-    for name, value in fields.items():
-        wanted = types.get(name)
-        if isinstance(wanted, set) and value not in wanted:
-            raise InvalidRequest(f"{name} is one of {', '.join(sorted(wanted))}", code="malformed")
-        if isinstance(wanted, type) and not _is(value, wanted):
-            raise InvalidRequest(f"{name} has the wrong type; {wanted.__name__} is wanted", code="malformed")
-        if isinstance(wanted, tuple):
-            _check_number(name, value, *wanted)
+def _check(group: str, given: Mapping[str, Any], model: Model) -> None:
+    """Against the catalogue's table. A wrong type or word is malformed, a wrong number invalid; unknown names pass."""
+    table = FIELDS[group]["fields"]
+    for name, value in given.items():
+        if rule := table.get(name):
+            _check_field(name, value, rule, model)
 
 
-def _is(value: Any, wanted: type) -> bool:
-    if wanted in (int, float):
-        return isinstance(value, (int, wanted)) and not isinstance(value, bool)
-    return isinstance(value, wanted)
-
-
-def _check_number(name: str, value: Any, lowest: float, highest: float) -> None:
-    if not _is(value, float) or not math.isfinite(value):
-        raise InvalidRequest(f"{name} is a number", code="malformed")
-    if not lowest <= value <= highest:
-        raise InvalidRequest(f"{name} is from {lowest} to {highest}")
-
-
-def _check_ranges(fields: Mapping[str, Any], model: Model) -> None:
-    settings = fields.get("voice_settings") or {}
-    _check_types({name: v for name, v in settings.items() if v is not None}, _SETTINGS_TYPES)
-    if model.facts.get("speed") and settings.get("speed") is not None:
-        _check_number("speed", settings["speed"], *model.facts["speed"])
-    for name in STITCHING + ("pronunciation_dictionary_locators",):
-        if len(fields.get(name) or ()) > 3:
-            raise InvalidRequest(f"{name} holds three at most")
-    if not all(isinstance(x, Mapping) for x in fields.get("pronunciation_dictionary_locators") or ()):
-        raise InvalidRequest("pronunciation_dictionary_locators holds objects", code="malformed")
-    for name, fact in (
-        ("previous_text", "previous_text"),
-        ("next_text", "previous_text"),
-        *((n, "previous_request_ids") for n in STITCHING),
-    ):
-        if fields.get(name) and model.facts.get(fact) is False:
-            raise InvalidRequest(f"{name} is not supported by {model.id}")
+def _check_field(name: str, value: Any, rule: Mapping[str, Any], model: Model) -> None:
+    fits = isinstance(value, _TYPES[rule["type"]]) and (rule["type"] == "boolean") == isinstance(value, bool)
+    if not fits:
+        raise InvalidRequest(f"{name} has the wrong type; {rule['type']} is wanted", code="malformed")
+    if value not in rule.get("one_of", (value,)):
+        raise InvalidRequest(f"{name} is one of {', '.join(rule['one_of'])}", code="malformed")
+    bounds = model.facts.get(rule.get("range_of", "")) or rule.get("range")
+    if bounds and not bounds[0] <= value <= bounds[1]:
+        raise InvalidRequest(f"{name} is from {bounds[0]} to {bounds[1]}")
+    if "most" in rule and len(value) > rule["most"]:
+        raise InvalidRequest(f"{name} holds {rule['most']} at most")
+    if model.facts.get(rule.get("needs", "")) is False:
+        raise InvalidRequest(f"{name} is not supported by {model.id}")

@@ -4,14 +4,12 @@ A wrong value stops the start with one line that names the variable, what was gi
 read from the variable or from the file that its ``_FILE`` twin names; they are in no message and in no ``repr``.
 """
 
-import difflib
 import json
 import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
-from functools import cache
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -24,33 +22,31 @@ from .request import Priority
 logger = logging.getLogger(__name__)
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_URL = r"(https://([\w.-]+|\[[\da-fA-F:]+\])|http://(localhost|127\.0\.0\.1|\[::1\]))(:\d+)?(/[\w./~%-]*)?"
 _PLACEHOLDER = re.compile(r"your_(\w+_)?key_here")
-_NAME = re.compile(r"[\w.-]{1,64}")
+_SECRET = re.compile(r"sk_\w+|(?<=//)[^/@\s]+(?=@)")
+_CLIENT = re.compile(r"\s*([\w.-]{1,64})\s*:\s*([!-~]{16,})\s*")
 
 
 class SettingsError(ValueError):
-    """Variables are wrong: one line for each, fit for whoever starts the service."""
-
-
-class Wrong(ValueError):
-    """Why a value can't be taken, without the value."""
+    """Variables are wrong: one line for each, fit for whoever starts the service. No secret is quoted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How a text is read (any ValueError: not at all), and the words for what is allowed."""
+    """How a text is read (if that raises anything: not at all), and the words for what is allowed."""
 
     read: Callable[[str], Any]
     allowed: str
 
 
-def _number(of: type[int] | type[float], lowest: float, highest: float, *, times: int = 1) -> Kind:
-    def read(text: str) -> float:
-        if not lowest <= (number := of(text)) <= highest:
-            raise Wrong
-        return number * times
+def bounded(of: type[int] | type[float], lowest: float, highest: float, *, times: int = 1) -> Kind:
+    def number(text: str) -> float:  # the name is what argparse calls it
+        if not lowest <= (value := of(text)) <= highest:
+            raise ValueError
+        return value * times
 
-    return Kind(read, f"a {'whole ' if of is int else ''}number from {lowest} to {highest}")
+    return Kind(number, f"a {'whole ' if of is int else ''}number from {lowest} to {highest}")
 
 
 def _words(words: Iterable[str]) -> Kind:
@@ -58,125 +54,80 @@ def _words(words: Iterable[str]) -> Kind:
     return Kind(lambda text: known[known.index(text.lower())], ", ".join(known))
 
 
-def _match(pattern: str | re.Pattern[str], allowed: str) -> Kind:
-    def read(text: str) -> str:
+def _match(pattern: str | re.Pattern[str], allowed: str, then: Callable[[str], Any] = str) -> Kind:
+    def read(text: str) -> Any:
         if not re.fullmatch(pattern, text):
-            raise Wrong
-        return text
+            raise ValueError
+        return then(text)
 
     return Kind(read, allowed)
 
 
-def _base_url(text: str) -> str:
-    url = urlsplit(text)
-    private = url.scheme == "https" or (url.scheme == "http" and url.hostname in LOOPBACK)
-    if not url.hostname or not private or url.query or url.fragment or "@" in url.netloc:
-        raise Wrong
-    return text.rstrip("/")
-
-
-def _api_key(text: str) -> str:
-    """The placeholder of ``.env.example`` is no key: as without one, the service starts and is never ready."""
-    if not re.fullmatch(r"[!#-&(-~]+", text):
-        raise Wrong
-    return "" if _PLACEHOLDER.search(text) else text
-
-
 def _client_keys(text: str) -> tuple[tuple[str, str], ...]:
-    pairs = [(name.strip(), key.strip()) for name, _, key in (part.partition(":") for part in text.split(","))]
-    for nth, (name, key) in enumerate(pairs, 1):
-        if not _NAME.fullmatch(name) or not re.fullmatch(r"[!-~]{16,}", key):
-            raise Wrong(f"number {nth} is not a name and a key of at least 16 characters")
-        if _PLACEHOLDER.search(key):
-            raise Wrong(f"number {nth} is the placeholder, which everybody knows")
-    if len(dict(pair[::-1] for pair in pairs)) < len(pairs):
-        raise Wrong("a key stands there twice")
-    return tuple(pairs)
+    names: dict[str, str] = {}
+    for nth, part in enumerate(text.split(","), 1):
+        if not (found := _CLIENT.fullmatch(part)) or _PLACEHOLDER.search(part) or found[2] in names:
+            raise SettingsError(f"number {nth} is no name and key, or the placeholder, or its key stands there before")
+        names[found[2]] = found[1]
+    return tuple((name, key) for key, name in names.items())
 
 
-def _rows(text: str) -> dict[str, Any]:
-    try:
-        rows = json.loads(text)
-    except (ValueError, RecursionError):
-        rows = None
-    if not isinstance(rows, dict):
-        raise Wrong("not a JSON object")
-    return rows
+def _row(row: dict[str, Any], kinds: Mapping[str, Kind]) -> dict[str, Any]:
+    return {name: kinds[name].read(str(value)) for name, value in row.items()}
 
 
-def _row(row: object, whose: str, kinds: Mapping[str, Kind]) -> dict[str, Any]:
-    if not isinstance(row, dict) or row.keys() - kinds.keys():
-        raise Wrong(f"{whose} takes {', '.join(kinds)}")
-    values = {}
-    for name, value in row.items():
-        try:
-            values[name] = kinds[name].read(str(value))
-        except ValueError:
-            raise Wrong(f"{name} of {whose} is {kinds[name].allowed}") from None
-    return values
-
-
-_USD = _number(float, 0, 10_000_000)
-_SLOTS = _number(int, 1, 10_000)
-_CALLER = {"daily_usd": _USD, "concurrency": _SLOTS, "max_priority": _words(p.name.lower() for p in Priority)}
-_NEEDS = {
-    "tts": {
-        "max_characters": _number(int, 1, 1_000_000), "usd_per_1000_characters": _USD, "credits_per_character": _USD
-    },
-    "stt": {"usd_per_hour": _USD},
-}  # fmt: skip
-_MODEL = {"like": _words(models()), "pool": _words(HTTP_POOLS), **_NEEDS["tts"], **_NEEDS["stt"]}
-
-
-def _limits(text: str) -> dict[str, int]:
-    return _row(_rows(text), "it", dict.fromkeys(POOLS, _SLOTS))
-
-
-def _callers(text: str) -> dict[str, CallerTerms]:
-    callers = {name: _row(row, name, _CALLER) for name, row in _rows(text).items()}
-    return {
-        name: CallerTerms(**row | {"max_priority": Priority.parse(row.get("max_priority", "interactive"))})
-        for name, row in callers.items()
-    }
-
-
-def _extra_models(text: str) -> dict[str, Model]:
-    return {name: _extra_model(name, _row(row, name, _MODEL)) for name, row in _rows(text).items()}
+def _such_as(example: str, kinds: Mapping[str, Kind]) -> str:
+    return f"JSON such as {example}, where " + "; ".join(f"{name} is {kind.allowed}" for name, kind in kinds.items())
 
 
 def _extra_model(name: str, row: dict[str, Any]) -> Model:
     """As another one is, or as the catalogue has it, but for what is said otherwise."""
-    known = models().get(row.pop("like", name))
-    facts = {**(known.facts if known else {}), **row}
-    kind = "stt" if facts.get("pool") == "stt" else "tts"
-    if not _NAME.fullmatch(name):
-        raise Wrong(f"{name!r} is no name of a model")
-    if missing := [need for need in ("pool", *_NEEDS[kind]) if need not in facts]:
-        raise Wrong(f"{name} needs {', '.join(missing)}")
+    like = models().get(row.pop("like", name))
+    facts = {**(like.facts if like else {}), **row}
+    kind, needs = ("stt", _STT) if facts["pool"] == "stt" else ("tts", _TTS)
+    if needs.keys() - facts.keys() or " " in name:
+        raise ValueError
     return Model(name, kind, facts["pool"], facts)
 
 
+_USD = bounded(float, 0, 10_000_000)
+_SLOTS = bounded(int, 1, 10_000)
+_PRIORITY = _match("(?i)interactive|normal|batch", "interactive, normal, batch", Priority.parse)
+_POOLS = dict.fromkeys(POOLS, _SLOTS)
+_CALLER = {"daily_usd": _USD, "concurrency": _SLOTS, "max_priority": _PRIORITY}
+_TTS = {"max_characters": bounded(int, 1, 10**6), "usd_per_1000_characters": _USD, "credits_per_character": _USD}
+_STT = {"usd_per_hour": _USD}
+_MODEL = {"like": _words(models()), "pool": _words(HTTP_POOLS), **_TTS, **_STT}
+
 _PATH = Kind(lambda text: Path(text).expanduser(), "a path")
-_LIMITS = Kind(_limits, 'JSON such as {"standard": 40}')
-_MODELS = Kind(_extra_models, 'JSON such as {"eleven_v5": {"like": "eleven_v4"}}')
-_CALLERS = Kind(_callers, 'JSON such as {"tenant-7": {"daily_usd": 5, "concurrency": 3, "max_priority": "normal"}}')
-_URL = Kind(_base_url, "https://host, or http:// to this machine; no user, no query")
+# The placeholder of ``.env.example`` is no key: as without one, the service starts and is never ready.
+_KEY = _match(r"[!#-&(-~]+", "the key alone, without quotes", lambda key: "" if _PLACEHOLDER.search(key) else key)
+_CLIENTS = Kind(_client_keys, "name:key,name:key with keys of 16 characters or more")
+_HOST = _match(_URL, "https://host, or http:// to this machine; no user, no query", lambda text: text.rstrip("/"))
 _REDIS = _match(r"(rediss?|unix)://\S+", "redis://, rediss:// or unix://")
-_CLIENTS = Kind(_client_keys, "name:key,name:key")
+_RESERVED = _match(r"\d{1,5}|0?\.\d+", "a number from 0: whole slots, or below 1 a share of the pool", float)
+_LIMITS = Kind(lambda text: _row(json.loads(text), _POOLS), _such_as('{"standard": 40}', _POOLS))
+_MODELS = Kind(
+    lambda text: {name: _extra_model(name, _row(row, _MODEL)) for name, row in json.loads(text).items()},
+    _such_as('{"eleven_v5": {"like": "eleven_v4"}}', _MODEL),
+)
+_CALLERS = Kind(
+    lambda text: {name: CallerTerms(**_row(row, _CALLER)) for name, row in json.loads(text).items()},
+    _such_as('{"tenant-7": {"daily_usd": 5, "concurrency": 3, "max_priority": "normal"}}', _CALLER),
+)
 
 
 def _var(name: str, kind: Kind, default: Any, *, secret: bool = False) -> Any:
-    return field(
-        default_factory=lambda: default, repr=not secret, metadata={"name": name, "kind": kind, "secret": secret}
-    )
+    metadata = {"name": name, "kind": kind, "secret": secret}
+    return field(default_factory=lambda: default, repr=not secret, metadata=metadata)
 
 
 @dataclass(frozen=True)
 class Settings:
     """Every variable. Units are in the names; None is "not set", or "no bound"."""
 
-    api_key: str = _var("ELEVENLABS_API_KEY", Kind(_api_key, "the key alone, without quotes"), "", secret=True)
-    base_url: str = _var("ELEVENLABS_BASE_URL", _URL, "")
+    api_key: str = _var("ELEVENLABS_API_KEY", _KEY, "", secret=True)
+    base_url: str = _var("ELEVENLABS_BASE_URL", _HOST, "")
     residency: str = _var("SPEECH_RESIDENCY", _words(HOSTS), "global")
     env: str = _var("SPEECH_ENV", _words(["development", "staging", "production"]), "production")
     mode: str = _var("SPEECH_MODE", _words(["enforce", "observe"]), "enforce")
@@ -188,18 +139,18 @@ class Settings:
     quality: str | None = _var("SPEECH_QUALITY", _words(QUALITIES), None)
     voice_id: str = _var("SPEECH_VOICE_ID", _match(VOICE_ID, "20 letters and digits"), DEFAULT_VOICE)
 
-    queue_size: int = _var("SPEECH_QUEUE_SIZE", _number(int, 0, 1_000_000), 1000)
-    default_deadline_s: float = _var("SPEECH_DEFAULT_DEADLINE_S", _number(float, 0.1, 600), 30.0)
-    attempt_timeout_s: float = _var("SPEECH_ATTEMPT_TIMEOUT_S", _number(float, 0.1, 600), 30.0)
-    reserved_interactive: float = _var("SPEECH_RESERVED_INTERACTIVE", _number(float, 0, 10_000), 0.0)
-    processes: int = _var("SPEECH_PROCESSES", _number(int, 1, 1000), 1)
-    grace_s: float = _var("SPEECH_GRACE_S", _number(float, 0, 3600), 35.0)
-    max_upload_bytes: int = _var("SPEECH_MAX_UPLOAD_MB", _number(int, 1, 5000, times=10**6), 100 * 10**6)
+    queue_size: int = _var("SPEECH_QUEUE_SIZE", bounded(int, 0, 1_000_000), 1000)
+    default_deadline_s: float = _var("SPEECH_DEFAULT_DEADLINE_S", bounded(float, 0.1, 600), 30.0)
+    attempt_timeout_s: float = _var("SPEECH_ATTEMPT_TIMEOUT_S", bounded(float, 0.1, 600), 30.0)
+    reserved_interactive: float = _var("SPEECH_RESERVED_INTERACTIVE", _RESERVED, 0.0)
+    processes: int = _var("SPEECH_PROCESSES", bounded(int, 1, 1000), 1)
+    grace_s: float = _var("SPEECH_GRACE_S", bounded(float, 0, 3600), 35.0)
+    max_upload_bytes: int = _var("SPEECH_MAX_UPLOAD_MB", bounded(int, 1, 5000, times=10**6), 100 * 10**6)
     degrade: str = _var("SPEECH_DEGRADE", _words(["none", "family"]), "none")
 
-    cache_max_bytes: int = _var("SPEECH_CACHE_MAX_MB", _number(int, 0, 1_000_000, times=10**6), 256 * 10**6)
-    cache_ttl_s: float = _var("SPEECH_CACHE_TTL_S", _number(float, 0, 1e9), 86400.0)
-    cache_stale_s: float = _var("SPEECH_CACHE_STALE_S", _number(float, 0, 1e9), 86400.0)
+    cache_max_bytes: int = _var("SPEECH_CACHE_MAX_MB", bounded(int, 0, 1_000_000, times=10**6), 256 * 10**6)
+    cache_ttl_s: float = _var("SPEECH_CACHE_TTL_S", bounded(float, 0, 1e9), 86400.0)
+    cache_stale_s: float = _var("SPEECH_CACHE_STALE_S", bounded(float, 0, 1e9), 86400.0)
     cache_scope: str = _var("SPEECH_CACHE_SCOPE", _words(["shared", "caller"]), "shared")
     cache_dir: Path = _var("SPEECH_CACHE_DIR", _PATH, Path(".speech"))
     redis_url: str = _var("REDIS_URL", _REDIS, "", secret=True)
@@ -216,28 +167,19 @@ class Settings:
 
     def check(self, backend: str) -> None:
         """Raise SettingsError for values that are right alone and wrong together, or with this cache backend."""
-        if backend == "memory" and self.env != "development" and self.has_budget:
-            raise SettingsError(
-                f"SPEECH_ENV is '{self.env}' and a budget is set, and the memory backend forgets at a restart what was "
-                "spent; allowed: SPEECH_ENV=development, or another cache_backend"
-            )
-        pool = min(HTTP_POOLS, key=self.plan.__getitem__)
-        if self.processes > self.plan[pool]:
-            raise SettingsError(
-                f"SPEECH_PROCESSES is {self.processes}, and pool {pool} has {self.plan[pool]} slots to share; "
-                f"allowed: a whole number from 1 to {self.plan[pool]}"
-            )
+        budgets = {self.daily_budget_usd, self.monthly_budget_usd, *(c.daily_usd for c in self.callers.values())}
+        if backend == "memory" and self.env != "development" and budgets != {None}:
+            why = f"SPEECH_ENV is '{self.env}' and a budget is set, which the memory backend forgets at a restart"
+            raise SettingsError(f"{why}; allowed: SPEECH_ENV=development, or another cache_backend")
+        slots, pool = min((self.plan[pool], pool) for pool in HTTP_POOLS)
+        if self.processes > slots:
+            why = f"SPEECH_PROCESSES is {self.processes}, and pool {pool} has {slots} slots to share"
+            raise SettingsError(f"{why}; allowed: a whole number from 1 to {slots}")
 
     @property
     def plan(self) -> dict[str, int]:
         """Requests at once by pool, before upstream says otherwise."""
         return limits(self.tier) | self.limits
-
-    @property
-    def has_budget(self) -> bool:
-        """Whether money is bounded, so that what was spent must not be forgotten."""
-        daily = (terms.daily_usd for terms in self.callers.values())
-        return any(usd is not None for usd in (self.daily_budget_usd, self.monthly_budget_usd, *daily))
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -250,55 +192,36 @@ class Settings:
         """Read the environment. Raises SettingsError, a line for each variable that is wrong."""
         environ = os.environ if environ is None else environ
         values, complaints = {}, []
-        for variable in fields(cls):
+        for name, variable in VARIABLES.items():
             try:
-                if text := _given(variable, environ):
+                if text := _given(name, environ):
                     values[variable.name] = variable.metadata["kind"].read(text)
-            except ValueError as error:
-                complaints.append(_complaint(variable, environ, error))
+            except Exception as error:  # whatever a reader stumbles over
+                complaints.append(_complaint(name, environ, error))
         if complaints:
             raise SettingsError("\n".join(complaints))
-        _look_for_typos(environ)
         return cls(**values)
 
 
 VARIABLES: dict[str, Field[Any]] = {variable.metadata["name"]: variable for variable in fields(Settings)}
-KNOWN = {*VARIABLES, *(f"{name}_FILE" for name, variable in VARIABLES.items() if variable.metadata["secret"])}
+_TWINS = {name: f"{name}_FILE" for name, variable in VARIABLES.items() if variable.metadata["secret"]}
 
 
-def _given(variable: Field[Any], environ: Mapping[str, str]) -> str:
+def _given(name: str, environ: Mapping[str, str]) -> str:
     """The value, or what stands in the file that the twin of a secret names. Empty is not set."""
-    name = variable.metadata["name"]
-    text = environ.get(name, "").strip()
-    if not variable.metadata["secret"] or not (file := environ.get(f"{name}_FILE", "").strip()):
+    text, twin = environ.get(name, "").strip(), _TWINS.get(name, "")
+    if not (file := environ.get(twin, "").strip()):
         return text
     if text:
-        raise Wrong(f"{name}_FILE is set too, and only one may be")
+        raise SettingsError(f"{twin} is set too, and only one may be")
     try:
         return Path(file).read_text("utf-8").strip()
-    except (OSError, UnicodeError) as error:
-        raise Wrong(f"{name}_FILE can't be read, {getattr(error, 'strerror', 'not UTF-8')}") from None
+    except OSError as error:
+        raise SettingsError(f"{twin} can't be read, {error.strerror}") from None
 
 
-def _complaint(variable: Field[Any], environ: Mapping[str, str], error: ValueError) -> str:
-    name, kind, secret = (variable.metadata[key] for key in ("name", "kind", "secret"))
-    given = "wrong (not shown)" if secret else _shown(environ[name])
-    reason = f": {error}" if isinstance(error, Wrong) and error.args else ""
-    return f"{name} is {given}{reason}; allowed: {kind.allowed}"
-
-
-def _shown(text: str) -> str:
+def _complaint(name: str, environ: Mapping[str, str], error: Exception) -> str:
     """On one line, and without a key or password that got into the wrong variable."""
-    return repr(re.sub(r"sk_\w+|(?<=//)[^/@\s]+(?=@)", "…", text)[:80])
-
-
-def _look_for_typos(environ: Mapping[str, str]) -> None:
-    for name in sorted(environ):
-        if name.startswith("SPEECH_") and name not in KNOWN:
-            _warn(name)
-
-
-@cache  # once a process, which may read its settings more than once
-def _warn(name: str) -> None:
-    close = difflib.get_close_matches(name, KNOWN, 1)
-    logger.warning("%s is no variable of this service%s", name, f"; did you mean {close[0]}?" if close else "")
+    given = "wrong (not shown)" if name in _TWINS else _SECRET.sub("…", repr(environ[name]))[:80]
+    reason = f": {error}" if isinstance(error, SettingsError) else ""
+    return f"{name} is {given}{reason}; allowed: {VARIABLES[name].metadata['kind'].allowed}"

@@ -1,9 +1,7 @@
-"""What can be told of a recording without decoding it: whether it is one, and about how long. Never used for the bill."""
+"""What can be told of a recording without decoding it: is it one, about how long? Never used for the bill."""
 
 import io
 import os
-import wave
-from pathlib import Path
 from typing import BinaryIO
 
 SLOWEST = 500  # bytes a second: nothing that is spoken is packed tighter, so a header that claims more time lies
@@ -23,37 +21,18 @@ def looks_like_audio(head: bytes) -> bool:
     return any(not c.isprintable() and not c.isspace() for c in text)
 
 
-def measure(audio: bytes | Path | BinaryIO) -> tuple[float, int]:
+def measure(audio: bytes | BinaryIO) -> tuple[float, int]:
     """Seconds and channels, estimated. A file is left where it was found."""
-    if isinstance(audio, Path):
-        with audio.open("rb") as file:
-            return _measure(file)
-    return _measure(io.BytesIO(audio) if isinstance(audio, bytes) else audio)
-
-
-def _measure(file: BinaryIO) -> tuple[float, int]:
-    at = file.tell()
-    size = file.seek(0, os.SEEK_END) - at
-    file.seek(at)
-    try:
-        seconds, channels = _by_header(file)
-    finally:
-        file.seek(at)
-    return (min(seconds, size / SLOWEST) if seconds > 0 else size / USUAL), max(1, channels)
-
-
-def _by_header(file: BinaryIO) -> tuple[float, int]:
-    """By the file's own word; (0, 1) where it has none that can be read."""
-    at = file.tell()
-    try:
-        with wave.open(file) as header:
-            return header.getnframes() / header.getframerate(), header.getnchannels()
-    except (wave.Error, EOFError, RuntimeError, ZeroDivisionError):
-        file.seek(at)
     from tinytag import TinyTag, TinyTagException
 
+    file = io.BytesIO(audio) if isinstance(audio, bytes) else audio
+    at = file.tell()
+    size = file.seek(0, os.SEEK_END) - at
     try:
+        file.seek(at)
         tag = TinyTag.get(file_obj=file)
+        seconds, channels = tag.duration or 0.0, tag.channels or 1
     except (TinyTagException, OSError, ValueError):
-        return 0.0, 1
-    return tag.duration or 0.0, tag.channels or 1
+        seconds, channels = 0.0, 1
+    file.seek(at)
+    return (min(seconds, size / SLOWEST) if seconds > 0 else size / USUAL), channels

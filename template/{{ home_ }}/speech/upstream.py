@@ -9,18 +9,16 @@ import inspect
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
-
-import httpx
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
 
 from .faults import Fault, classify
 from .flight import Answer, Call
 from .request import SpeechRequest, TranscriptionRequest
 
 if TYPE_CHECKING:
+    import httpx
     from elevenlabs.client import AsyncElevenLabs
     from elevenlabs.core.request_options import RequestOptions
 
@@ -41,6 +39,7 @@ class ElevenLabs:
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[Answer]:
         """Send *call*; the answer's chunks come as upstream speaks. Leaving early closes the connection."""
+        import httpx
         from elevenlabs.core.api_error import ApiError
 
         try:
@@ -48,7 +47,7 @@ class ElevenLabs:
             async with speak(call) as answer:
                 yield answer
         except ApiError as error:
-            raise self._read(call, error) from None
+            raise _read(error) from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
             raise Fault("unreachable") from None
         except httpx.TimeoutException:
@@ -66,6 +65,7 @@ class ElevenLabs:
 
     def _client(self) -> "AsyncElevenLabs":
         if self._sdk is None or self._pid != os.getpid():
+            import httpx
             from elevenlabs.client import AsyncElevenLabs
 
             timeout = httpx.Timeout(None, connect=5.0)  # the flight has the others
@@ -102,9 +102,10 @@ class ElevenLabs:
         known = {name: value for name, value in request.fields.items() if name in names}
         other = {name: value for name, value in request.fields.items() if name not in names}
         options = _options(call, other, request.query)
-        with _reading(request.audio) as audio:
-            file = (request.filename, audio, request.content_type)
-            heard = await raw.convert(model_id=request.model_id, file=file, request_options=options, **known)
+        if not isinstance(request.audio, bytes):
+            request.audio.seek(0)  # each time: a retry sends the whole file again
+        file = (request.filename, request.audio, request.content_type)
+        heard = await raw.convert(model_id=request.model_id, file=file, request_options=options, **known)
         said = heard.data.dict()
         if not (said.get("transcripts") or isinstance(said.get("text"), str)):
             raise Fault("server", "unreadable_answer")
@@ -112,19 +113,15 @@ class ElevenLabs:
         answer.seconds = said.get("audio_duration_secs")
         yield answer
 
-    def _read(self, call: Call, error: Any) -> Fault:
-        """The fault; what upstream says of itself goes to the log, but for sentences, which may quote a text."""
-        later = (error.headers or {}).get("retry-after", "")
-        fault = classify(error.status_code or 0, error.body, retry_after_s=int(later) if later.isdecimal() else None)
-        if fault.kind in ("key", "config", "quota"):
-            fields = {
-                "status": fault.status,
-                "code": fault.code,
-                "model": call.model.id,
-                "upstream_id": fault.request_id,
-            }
-            logger.warning("ElevenLabs refuses this service", extra={"fields": fields})
-        return fault
+
+def _read(error: Any) -> Fault:
+    """The fault; what upstream says of itself goes to the log, but for sentences, which may quote a text."""
+    later = (error.headers or {}).get("retry-after", "")
+    fault = classify(error.status_code or 0, error.body, retry_after_s=int(later) if later.isdecimal() else None)
+    if fault.kind in ("key", "config", "quota"):
+        fields = {"status": error.status_code, "code": fault.code, "upstream_id": fault.request_id}
+        logger.warning("ElevenLabs refuses this service", extra={"fields": fields})
+    return fault
 
 
 def _options(call: Call, body: Mapping[str, Any], query: Mapping[str, Any]) -> "RequestOptions":
@@ -158,16 +155,3 @@ async def _lines(parts: AsyncIterator[Any]) -> AsyncIterator[bytes]:
     async for part in parts:
         if line := _timed(part):
             yield line + b"\n"
-
-
-@contextmanager
-def _reading(audio: bytes | Path | BinaryIO) -> Iterator[bytes | BinaryIO]:
-    """From its beginning, each time: a retry sends the whole file again."""
-    if isinstance(audio, Path):
-        with audio.open("rb") as file:
-            yield file
-    elif isinstance(audio, bytes):
-        yield audio
-    else:
-        audio.seek(0)
-        yield audio

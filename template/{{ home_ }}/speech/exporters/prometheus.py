@@ -47,7 +47,7 @@ def _samples(kind: str, value: Any) -> Iterator[tuple[str, dict[str, str], float
 def _gauges(snapshot: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str], float]]:
     yield "flights", {}, snapshot["flights"]
     for why in ("key", "quota"):
-        yield "latch", {"why": why}, why == snapshot.get("latch", {}).get("why")
+        yield "latch", {"why": why}, why == snapshot["latch"]["why"]
     for pool, now in snapshot["pools"].items():
         yield "limit", {"pool": pool}, now["limit"]
         yield "in_flight", {"pool": pool}, now["in_flight"]

@@ -9,7 +9,7 @@ from ..catalogue import DEFAULT_FORMAT, DEFAULT_MODEL
 from ..client import Client
 from ..errors import InvalidRequest, SpeechError
 from ..listening import Listening
-from ..request import NOT_OFFERED, CacheMode, Priority, Shape, SpeechRequest, Terms, TranscriptionRequest
+from ..request import FIELDS, CacheMode, Priority, Shape, SpeechRequest, Terms, TranscriptionRequest
 from ..sound import looks_like_audio, measure
 from .answer import Answer, failed
 from .auth import UnknownCaller
@@ -96,7 +96,7 @@ def transcription(parts: Parts, pairs: Pairs) -> TranscriptionRequest:
             "model_id is missing. If you did send it: the ElevenLabs SDK loses the form when it repeats a request by "
             'itself; call it with request_options={"max_retries": 0}, as this service has already tried.'
         )
-    for name in NOT_OFFERED:  # before the file is missed: who sends a link has none
+    for name in FIELDS["not_offered"]["fields"]:  # before the file is missed: who sends a link has none
         if fields.get(name):
             raise InvalidRequest(f"{name} is not offered here; send the file itself", code="not_offered")
     if upload is None:

@@ -32,7 +32,7 @@ async def fleet(client: SpeechClient) -> list[dict[str, Any]]:
 
 
 async def fleet_usage(client: SpeechClient, caller: str | None = None) -> dict[str, Any]:
-    """``Client.usage`` of all workers together."""
+    """``GET /usage`` of all workers together."""
     told = await _everybody(client)
     ledger = client.policies.ledger
     rows = _sum(told) if CACHE_BACKEND == "memory" else await ledger.rows()
