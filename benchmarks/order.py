@@ -43,12 +43,13 @@ def new_ticket(speech: Any) -> Any:
 
 
 def new_breaker(speech: Any) -> Any:
-    return speech.breaker.Breaker(speech.breaker.Latch(), open_s=30)
+    return speech.breaker.Breaker(speech.breaker.Latch())
 
 
 def new_retry(speech: Any) -> Any:
     """The longest pause each time, and a budget that never ends: the order alone is on trial."""
-    return speech.retry.Retry(chance=lambda: 1.0, tokens=math.inf)
+    speech.retry.PAID_IN = 10
+    return speech.retry.Retry(chance=lambda: 1.0)
 
 
 @dataclass
@@ -157,7 +158,7 @@ async def calls_after_open(speech: Any, above: bool) -> tuple[int, int]:
 
     await _poisson(4.5, 30, one)
     dead = [at for at in upstream.calls if at >= 10]
-    return len(dead), sum(at > opened[0] for at in dead)
+    return len(dead), sum(opened[0] < at < opened[0] + 5 for at in dead)  # then come the probes
 
 
 def main() -> None:
