@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -24,6 +25,9 @@ os.environ |= {
 }
 for name in [n for n in os.environ if n.startswith(("ELEVENLABS_", "SPEECH_")) or n in ("GIT_DIR", "GIT_WORK_TREE")]:
     del os.environ[name]
+
+# A run in the background starts with Ctrl-C switched off, and so would every child that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from rendering import Renders, Template, snapshot  # noqa: E402 - Copier comes with it
 
