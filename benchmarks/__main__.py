@@ -33,7 +33,7 @@ def bursts(stage: Stage, cast: Cast, rounds: int) -> None:
     print(
         f"\nBursts on {LIMIT} slots, {LATENCY_S[0]} to {LATENCY_S[1]} s a call; goodput as a share of the semaphore's"
     )
-    print(f"{'load':>5} {'faults':>6}  {'contender':28} {'spoken':>11}  429s  peak  credits  goodput")
+    print(f"{'load':>5} {'faults':>6}  {'contender':28} {'spoken':>11}  429s  peak  credits  goodput  whole run")
     for load, faults in ((1, []), (2, []), (20, []), (20, FAULTS)):
         table: dict[str, list[Row]] = {name: [] for name in cast}
         for seed in range(rounds):
@@ -46,23 +46,22 @@ def bursts(stage: Stage, cast: Cast, rounds: int) -> None:
 
 
 async def burst(stage: Stage, make: Callable[[], Speak], n: int) -> Row:
-    speak, wanted = make(), texts(n)
-    began = time.perf_counter()
-    whole = sum(await all_at_once(speak, wanted))
-    took = time.perf_counter() - began
-    state = stage.state()
+    """Goodput is answers a second from the first answer on: before it, the load generator opens its connections."""
+    came = await all_at_once(make(), texts(n))
+    state, steady = stage.state(), len(came) - 1
     return {
-        "asked": n, "whole": whole, "refused": state["refused"], "peak": state["peak"]["standard"],
-        "credits": state["bill_credits"], "goodput": whole / took,
+        "asked": n, "whole": len(came), "refused": state["refused"], "peak": state["peak"]["standard"],
+        "credits": state["bill_credits"], "whole_run": len(came) / came[-1], "goodput": steady / (came[-1] - came[0]),
     }  # fmt: skip
 
 
 def line(load: int, faults: bool, name: str, rows: Sequence[Row], exact: Sequence[Row]) -> str:
     middle = {key: statistics.median(row[key] for row in rows) for key in rows[0]}
-    ratio = statistics.median(row["goodput"] / peer["goodput"] for row, peer in zip(rows, exact, strict=True))
+    pairs = list(zip(rows, exact, strict=True))
+    steady, whole = (statistics.median(row[k] / peer[k] for row, peer in pairs) for k in ("goodput", "whole_run"))
     return (
         f"{load:>4}x {'yes' if faults else 'no':>6}  {name:28} {middle['whole']:>5.0f}/{middle['asked']:<5.0f}"
-        f" {middle['refused']:>5.0f} {middle['peak']:>5.0f} {middle['credits']:>8.0f} {ratio:>8.3f}"
+        f" {middle['refused']:>5.0f} {middle['peak']:>5.0f} {middle['credits']:>8.0f} {steady:>8.3f} {whole:>10.3f}"
     )
 
 

@@ -1,6 +1,7 @@
 """Who is compared: each speaks many texts at once, and says how many it got whole."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -76,13 +77,16 @@ def ours(client: Any) -> Speak:
     return speak
 
 
-async def all_at_once(speak: Speak, texts: Sequence[str]) -> list[bool]:
-    """One by one whether it came whole; what was lost is lost, whatever the reason."""
+async def all_at_once(speak: Speak, texts: Sequence[str]) -> list[float]:
+    """When each whole answer came, in order, in seconds from the start; what was lost is lost, whatever the reason."""
+    began, came = time.perf_counter(), list[float]()
 
-    async def one(text: str) -> bool:
+    async def one(text: str) -> None:
         try:
-            return bool(await speak(text))
+            if await speak(text):
+                came.append(time.perf_counter() - began)
         except Exception:  # noqa: BLE001
-            return False
+            pass
 
-    return await asyncio.gather(*map(one, texts))
+    await asyncio.gather(*map(one, texts))
+    return came
