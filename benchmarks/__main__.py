@@ -6,6 +6,7 @@ rounds of its ratio to the exact semaphore (or the raw SDK) of the same round.
 
 import argparse
 import asyncio
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -47,11 +48,11 @@ def bursts(stage: Stage, cast: Cast, rounds: int) -> None:
 
 async def burst(stage: Stage, make: Callable[[], Speak], n: int) -> Row:
     """Goodput is answers a second from the first answer on: before it, the load generator opens its connections."""
-    came = await all_at_once(make(), texts(n))
+    came = await all_at_once(make(), texts(n)) or [math.inf]
     state, steady = stage.state(), len(came) - 1
     return {
-        "asked": n, "whole": len(came), "refused": state["refused"], "peak": state["peak"]["standard"],
-        "credits": state["bill_credits"], "whole_run": len(came) / came[-1], "goodput": steady / (came[-1] - came[0]),
+        "asked": n, "whole": sum(map(math.isfinite, came)), "refused": state["refused"], "peak": state["peak"]["standard"],
+        "credits": state["bill_credits"], "whole_run": len(came) / came[-1], "goodput": steady / (came[-1] - came[0]) if steady else 0.0,
     }  # fmt: skip
 
 
