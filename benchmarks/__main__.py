@@ -51,9 +51,14 @@ async def burst(stage: Stage, make: Callable[[], Speak], n: int) -> Row:
     came = await all_at_once(make(), texts(n)) or [math.inf]
     state, steady = stage.state(), len(came) - 1
     return {
-        "asked": n, "whole": sum(map(math.isfinite, came)), "refused": state["refused"], "peak": state["peak"]["standard"],
-        "credits": state["bill_credits"], "whole_run": len(came) / came[-1], "goodput": steady / (came[-1] - came[0]) if steady else 0.0,
-    }  # fmt: skip
+        "asked": n,
+        "whole": sum(map(math.isfinite, came)),
+        "refused": state["refused"],
+        "peak": state["peak"]["standard"],
+        "credits": state["bill_credits"],
+        "whole_run": len(came) / came[-1],
+        "goodput": steady / (came[-1] - came[0]) if steady else 0.0,
+    }
 
 
 def line(load: int, faults: bool, name: str, rows: Sequence[Row], exact: Sequence[Row]) -> str:
