@@ -19,7 +19,7 @@ BREAKS = {
         '        logger.debug("calling with %s", self._api_key)\n        return self._sdk\n',
     ),
     "twice the price": ("catalogue.py", "/ 1000, 9)", "/ 500, 9)"),
-    "no breaker": ("breaker.py", "self._states = self._breaker._enter()", "self._states = None"),
+    "no breaker": ("breaker.py", "self._states = self._breaker._enter()", "self._states = ONLY_WATCHED"),
     "a refund for what timed out": (
         "faults.py",
         '"timeout": Verdict("budget", "ill", "uncertain"',

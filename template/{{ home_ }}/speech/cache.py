@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 class Kept(NamedTuple):
-    """One answer. ``meta`` is plain JSON (media_type, model_id, voice_id, characters, credits ...), never text."""
+    """One answer. ``meta`` is plain JSON: whose voice it is, by which model; never text."""
 
     data: bytes
     meta: dict[str, Any]

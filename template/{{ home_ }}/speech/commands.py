@@ -73,6 +73,7 @@ def _of_settings(settings: Settings) -> Iterator[Finding]:
     voices = (*CATALOGUE["voices"]["legacy"], *CATALOGUE["voices"]["retiring"])
     known: dict[str, Any] = next((row for row in voices if row["voice_id"] == settings.voice_id), {})
     yield _ending(f"SPEECH_VOICE_ID is {settings.voice_id}", known)
+    yield from (_ending(f"model {name}", CATALOGUE["models"][name]) for name in sorted(CHOSEN))
 
 
 def _ending(what: str, row: dict[str, Any]) -> Finding:
@@ -97,7 +98,7 @@ def _hash(file: Path) -> str:
 
 
 async def _of_backend(settings: Settings) -> list[Finding]:
-    """Whether it works here, and the models that are chosen where none is named,"""
+    """Whether it works here."""
     stores = store.open(settings)
     try:
         kept, _ = await stores.audio.stats(), await stores.ledger.rows()
@@ -105,5 +106,4 @@ async def _of_backend(settings: Settings) -> list[Finding]:
         return [("FAIL", f"cache_backend {CACHE_BACKEND} can't be used: {error}")]
     finally:
         stores.close()
-    models = (_ending(f"model {name}", CATALOGUE["models"][name]) for name in sorted(CHOSEN))
-    return [("ok", f"cache_backend {CACHE_BACKEND}: {kept['entries']} entries"), *models]
+    return [("ok", f"cache_backend {CACHE_BACKEND}: {kept['entries']} entries")]

@@ -331,9 +331,8 @@ class Reader:
         flight = self.flight
         while self.position - flight.dropped == len(flight.chunks):
             if failure := self.refusal or flight.error:
-                raise (
-                    copy.copy(failure) if isinstance(failure, SpeechError) else failure
-                )  # with a request id of its own
+                # Ours is copied: each reader's gets a request id of its own.
+                raise copy.copy(failure) if isinstance(failure, SpeechError) else failure
             if flight.ended:
                 return False
             try:

@@ -17,8 +17,8 @@ async def usage(speech: SpeechClient, options: argparse.Namespace) -> None:
     rows, now = await ledger.rows(), speech.snapshot()
     report = usage_of(rows, budgets=ledger.budgets, day=today(), snapshot=now)
     lines = [f"{name:31} {value:12g}" for name, value in report["totals"].items()]
-    for kind, rows in report["by"].items():
-        lines += [f"{kind:6} {r[kind]:24} {r['cost_usd']:12.5f} USD {r['credits']:10} credits" for r in rows]
+    for kind, sums in report["by"].items():
+        lines += [f"{kind:6} {s[kind]:24} {s['cost_usd']:12.5f} USD {s['credits']:10} credits" for s in sums]
     print(json.dumps(report, indent=1) if options.json else "\n".join([*lines, *report["advice"]]))
 
 

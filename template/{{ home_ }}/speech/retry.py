@@ -42,7 +42,6 @@ class Retry:
     tries: int = 3
     chance: Callable[[], float] = random.random
     counted: Callable[[str], None] = lambda _kind: None
-    retries: int = 0
     tokens: float = TOKENS
 
     def attempts(self, trip: Trip) -> "Iterator[Attempt]":
@@ -53,7 +52,7 @@ class Retry:
             yield Attempt(self, trip, before)
 
     def snapshot(self) -> dict[str, Any]:
-        return {"retries": self.retries, "budget": self.tokens}
+        return {"budget": self.tokens}
 
     def pause_s(self, fault: Fault, trip: Trip, before: list[str]) -> float | None:
         """How long until the next attempt, None if there is none. ``before`` holds the earlier faults' kinds."""
@@ -66,7 +65,6 @@ class Retry:
         if now() + pause_s >= trip.deadline or self.tokens < price:
             return None
         self.tokens -= price
-        self.retries += 1
         self.counted(fault.kind)
         return pause_s
 
