@@ -55,6 +55,8 @@ async def test_another_family_stands_in_for_a_model_that_we_chose() -> None:
     scene = Scene(Script(*[DEAD] * 3, default=QUICK), degrade="family")
     audio = await scene.client.synthesize("hi", quality="realtime")
     assert (audio.model_id, audio.degraded) == ("eleven_multilingual_v2", "family")
+    again = await scene.client.synthesize("hi", quality="realtime")
+    assert (again.model_id, again.cache) == ("eleven_flash_v2_5", "miss")  # the stand-in's audio is not taken for it
     assert await outcome(Scene(Script(default=DEAD)).client.synthesize("hi")) == "upstream_unavailable"
 
 

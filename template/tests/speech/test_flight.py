@@ -67,6 +67,18 @@ async def test_a_stream_abandoned_halfway_frees_its_slot_at_once_and_keeps_nothi
     assert scene.money.credits == 2  # upstream had begun to speak: it was billed
 
 
+async def test_nobody_boards_a_dying_flight() -> None:
+    """Who asks in the very moment in which the last reader leaves gets a call of its own."""
+    scene = Scene(Script())
+    chunks = await scene.client.stream("again").__aenter__()
+    assert await anext(chunks) == b"a"
+    leaving = asyncio.create_task(chunks.__aexit__(None, None, None))
+    asking = asyncio.create_task(scene.client.synthesize("again"))
+    await leaving
+    assert (await asking).data == b"abc"
+    assert scene.upstream.calls == 2
+
+
 async def test_whole_audio_that_was_sent_runs_to_its_end_into_the_cache() -> None:
     scene = Scene(Script())
     task = asyncio.create_task(scene.client.synthesize("paid"))

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import inspect
+import io
 import json
 import logging
 import urllib.parse
@@ -114,7 +115,7 @@ async def test_a_refused_upload_arrives_again_whole(speech: SpeechClient, speech
     text = "These are the words that have to come back."
     audio = (await speech.synthesize(text, model_id=MODEL)).data
     before = speech_sandbox.set(faults=["429"])
-    heard = await speech.transcribe(audio, diarize=True, keyterms=["words"], entity_detection="pii")
+    heard = await speech.transcribe(io.BytesIO(audio), diarize=True, keyterms=["words"], entity_detection="pii")
     after = speech_sandbox.state()
     assert (heard.text, after["calls"] - before["calls"]) == (text, 2)
     assert after["bill_usd"] - before["bill_usd"] == pytest.approx(heard.cost_usd, abs=1e-6)

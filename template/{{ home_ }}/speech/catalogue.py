@@ -59,6 +59,12 @@ def models() -> dict[str, Model]:
     return {name: Model(name, row["kind"], row["pool"], row) for name, row in known.items()}
 
 
+def languages(count: int | None) -> list[str]:
+    """Codes that a model speaks, by how many it speaks; of the largest only those that all of them have are known."""
+    known: dict[str, Any] = CATALOGUE["languages"]
+    return list(known.get(str(count), known["32"])["codes"])
+
+
 def limits(tier: str) -> dict[str, int]:
     """Requests in flight at once that a plan allows, by pool. An enterprise contract isn't published: as business."""
     rows, fallback = CATALOGUE["plans"][tier]["concurrency"], CATALOGUE["plans"]["business"]["concurrency"]

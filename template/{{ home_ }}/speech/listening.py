@@ -120,7 +120,7 @@ class Listening:
                 self._chunks, self.cache, self.degraded = [kept.data], "stale", "stale"
             elif self.chosen and self.client.house.degrade == "family" and (other := self._other_family()):
                 self.request, self.degraded = replace(self.request, model_id=other), "family"
-                del self.key
+                del self.key  # computed anew: what is kept now is the other model's
                 await self._board()
             else:
                 raise fault

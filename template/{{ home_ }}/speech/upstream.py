@@ -102,9 +102,7 @@ class ElevenLabs:
         known = {name: value for name, value in request.fields.items() if name in names}
         other = {name: value for name, value in request.fields.items() if name not in names}
         options = _options(call, other, request.query)
-        if not isinstance(request.audio, bytes):
-            request.audio.seek(0)  # each time: a retry sends the whole file again
-        file = (request.filename, request.audio, request.content_type)
+        file = (request.filename, request.audio, request.content_type)  # httpx sends it from its start, a retry too
         heard = await raw.convert(model_id=request.model_id, file=file, request_options=options, **known)
         said = heard.data.dict()
         if not (said.get("transcripts") or isinstance(said.get("text"), str)):

@@ -4,10 +4,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ..catalogue import CATALOGUE
+from ..catalogue import CATALOGUE, languages
 from .account import Account
 from .refusals import refusal
-from .rules import FLASH_LANGUAGES, VOICE_ID
+from .rules import VOICE_ID
 
 PAGE_MAX = 100
 
@@ -22,7 +22,6 @@ def _offered(spec: Mapping[str, Any]) -> bool:
 
 def _model(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
     longest = spec["max_characters"]
-    codes = ["en"] if spec["languages"] == 1 else sorted(FLASH_LANGUAGES)
     return {
         "model_id": name,
         "name": name.replace("_", " ").title(),
@@ -38,7 +37,7 @@ def _model(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
         "max_characters_request_free_user": longest,
         "max_characters_request_subscribed_user": longest,
         "maximum_text_length_per_request": longest,
-        "languages": [{"language_id": code, "name": code} for code in codes],
+        "languages": [{"language_id": code, "name": code} for code in languages(spec["languages"])],
         "model_rates": {
             "character_cost_multiplier": spec["credits_per_character"],
             "cost_discount_multiplier": 1.0,

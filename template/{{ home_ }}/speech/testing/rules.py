@@ -20,10 +20,6 @@ VOICE_ID = re.compile(CATALOGUE["voices"]["id_pattern"]["regex"])
 LEGACY = {voice["voice_id"] for voice in CATALOGUE["voices"]["legacy"]}
 TIERS = ("free", "payg", "starter", "creator", "pro", "scale", "business", "enterprise")
 DEFAULT_MODEL, DEFAULT_FORMAT = "eleven_multilingual_v2", "mp3_44100_128"
-FLASH_LANGUAGES = frozenset(
-    ("ar", "bg", "cs", "da", "de", "el", "en", "es", "fi", "fil", "fr", "hi", "hr", "hu", "id", "it")
-    + ("ja", "ko", "ms", "nl", "no", "pl", "pt", "ro", "ru", "sk", "sv", "ta", "tr", "uk", "vi", "zh")
-)
 NUMBER, TEXT, WHOLE, YES_NO, LIST, OBJECT = (int, float), (str,), (int,), (bool,), (list,), (dict,)
 SAYS = {
     NUMBER: ("float_type", "Input should be a valid number"),
@@ -162,7 +158,7 @@ def _check_language(model_id: str, code: str | None) -> None:
     """Multilingual v2 ignores the field; the others refuse what they can't speak."""
     if not code or model_id == DEFAULT_MODEL:
         return
-    known = {1: {"en"}, 32: FLASH_LANGUAGES}.get(MODELS[model_id]["languages"])
+    known = CATALOGUE["languages"].get(str(MODELS[model_id]["languages"]), {}).get("codes")
     if code not in known if known else not re.fullmatch("[a-z]{2,3}", code):
         message = f"Model '{model_id}' does not support language_code '{code[:20]}'."
         raise refusal("unsupported_language", message)

@@ -8,12 +8,11 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from ..catalogue import CATALOGUE, DEFAULT_MODEL, Model
+from ..catalogue import CATALOGUE, DEFAULT_MODEL, Model, languages
 from ..client import Client
 from .reading import Pairs, malformed
 
 PAGE_MAX = 100
-MULTILINGUAL = "en ja zh de hi fr ko pt it es id nl tr fil pl sv bg ro ar cs el fi hr ms sk da ta uk ru".split()
 
 
 def models(client: Client) -> list[dict[str, Any]]:
@@ -23,7 +22,6 @@ def models(client: Client) -> list[dict[str, Any]]:
 
 def _model(model: Model) -> dict[str, Any]:
     facts, longest = model.facts, model.max_characters
-    languages = ["en"] if facts.get("languages") == 1 else MULTILINGUAL
     return {
         "model_id": model.id,
         "name": model.id.replace("_", " ").title(),
@@ -39,7 +37,7 @@ def _model(model: Model) -> dict[str, Any]:
         "max_characters_request_free_user": longest,
         "max_characters_request_subscribed_user": longest,
         "maximum_text_length_per_request": longest,
-        "languages": [{"language_id": code, "name": code} for code in languages],
+        "languages": [{"language_id": code, "name": code} for code in languages(facts.get("languages"))],
         "model_rates": {
             "character_cost_multiplier": facts["credits_per_character"],
             "cost_discount_multiplier": 1.0,
