@@ -22,16 +22,16 @@ ROOT = Path(__file__).parent.parent
 SPEECH = ROOT / "template/{{ home_ }}/speech"
 Answers = Mapping[str, Any]
 
+FRAMEWORKS = ("fastapi", "flask", "django", "litestar")
+BACKENDS = ("memory", "disk", "redis")
 SERVICES: list[dict[str, Any]] = [
     {"layout": "service", "framework": framework, "cache_backend": backend, "metrics": metrics}
-    for framework, backend, metrics in itertools.product(
-        ("fastapi", "none"), ("memory", "disk"), ("prometheus", "none")
-    )
+    for framework, backend, metrics in itertools.product((*FRAMEWORKS, "none"), BACKENDS, ("prometheus", "none"))
 ]
 PACKAGES: list[dict[str, Any]] = [
     {"layout": "package", "framework": framework, "cache_backend": backend, "gateway": gateway, "metrics": metrics}
     for (framework, gateway), backend, metrics in itertools.product(
-        (("fastapi", False), ("fastapi", True), ("none", False)), ("memory", "disk"), ("prometheus", "none")
+        (*itertools.product(FRAMEWORKS, (False, True)), ("none", False)), BACKENDS, ("prometheus", "none")
     )
 ]
 OFFERED = SERVICES + PACKAGES

@@ -23,19 +23,22 @@ def expected(answers: dict[str, Any]) -> set[str]:
     """Paths below the project, by the table in expected_files.yaml."""
     package, framework = answers["layout"] == "package", answers["framework"]
     gateway = framework != "none" and (not package or answers["gateway"])
+    keeps = answers["cache_backend"] != "memory"
     conditions = {
         "always": True,
         answers["layout"]: True,
         "web": framework != "none",
         "web in a service": framework != "none" and not package,
         "gateway": gateway,
+        "gateway, asgi": gateway and framework != "flask",
         f"framework {framework}": True,
         f"framework {framework}, gateway": gateway,
         f"framework {framework}, service": not package,
         f"cache_backend {answers['cache_backend']}": True,
         f"cache_backend {answers['cache_backend']}, service": not package,
-        "gateway or disk": gateway or answers["cache_backend"] == "disk",
-        "gateway or disk, service": not package and (gateway or answers["cache_backend"] == "disk"),
+        "keeps": keeps,
+        "gateway or keeps": gateway or keeps,
+        "gateway or keeps, service": not package and (gateway or keeps),
         f"metrics {answers['metrics']}": True,
         f"metrics {answers['metrics']}, service": not package,
     }

@@ -5,8 +5,11 @@ What may be kept at all is the request's to say, and whether it ended well the f
 """
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, NamedTuple, Protocol, TypeVar
+
+from .clock import now
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -27,6 +30,12 @@ class AudioStore(Protocol):
 
     async def put(self, key: str, kept: Kept) -> None:
         """Whole or not at all, also for whoever reads meanwhile."""
+
+    def claim(self, key: str) -> AbstractAsyncContextManager[tuple[Kept, float] | None]:
+        """The right to pay for it, over all processes: waits for whoever has it, then gives what ``get`` would.
+
+        The right ends with the context, and with the process that has it. A store that fails grants it to everybody.
+        """
 
     async def purge(self, voice_id: str | None) -> int:
         """Remove one voice, or all; how many there were."""
@@ -54,6 +63,13 @@ class AudioCache:
     async def keep(self, key: str, kept: Kept) -> None:
         await self._tolerant(self._store.put(key, kept))
         await self.snapshot()
+
+    @asynccontextmanager
+    async def claim(self, key: str, refresh: bool) -> AsyncIterator[Kept | None]:
+        """None, and nobody else pays for it meanwhile; or what another process has just paid for."""
+        asked = now()
+        async with self._store.claim(key) as found:
+            yield found[0] if found and found[1] < (now() - asked if refresh else self._ttl_s) else None
 
     async def purge(self, voice_id: str | None = None) -> int:
         """Remove one voice, or all. Raises what the store raises: nobody shall believe in a purge that failed."""

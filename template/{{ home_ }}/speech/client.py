@@ -8,7 +8,6 @@ A request is counted and logged once, at its end, whatever the end is. Text is n
 
 import asyncio
 import json
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -88,7 +87,6 @@ class Client:
         self.draining = False
         self._flights: dict[str, Flight] = {}
         self._flying: set[Flight] = set()
-        self._busy: Counter[str] = Counter()
 
     async def __aenter__(self) -> Self:
         return self
@@ -238,7 +236,8 @@ class Client:
         flight = self._flights.get(key) if key else None
         listening.cache = ("coalesced" if flight else "miss") if key else "bypass"
         if flight is None:
-            flight = Flight(listening.call(), self.policies, key, self._off_the_board)
+            refresh = listening.terms.cache == "refresh"
+            flight = Flight(listening.call(), self.policies, key, self._off_the_board, refresh)
         reader = Reader(flight, listening.terms.caller, listening.priority, listening.deadline, listening.whole)
         self._flying.add(flight)
         if key:
@@ -255,14 +254,12 @@ class Client:
         """What this caller may do; a caller nobody configured may do what everybody may."""
         return self.house.callers.get(caller, CallerTerms())
 
-    def check_in(self, caller: str) -> None:
-        """Raises Overloaded if this caller has as much under way as it may."""
-        allowed = self.caller_terms(caller).concurrency
-        if allowed is not None and self._busy[caller] >= allowed and self.house.enforce:
+    async def check_in(self, caller: str) -> bool:
+        """Whether a seat was taken, for ``seats.free``. Raises Overloaded if this caller has as many as it may."""
+        if (allowed := self.caller_terms(caller).concurrency) is None:
+            return False
+        taken = await self.policies.seats.take(caller, allowed)
+        if not taken and self.house.enforce:
             message = f"{caller} may have {allowed} requests under way at once; wait for one to end."
             raise Overloaded(message, code="caller_limit", retry_after_s=1)
-        self._busy[caller] += 1
-
-    def check_out(self, caller: str) -> None:
-        """One of this caller's requests has ended."""
-        self._busy -= Counter((caller,))
+        return taken

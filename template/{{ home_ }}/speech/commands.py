@@ -105,5 +105,5 @@ async def _of_backend(settings: Settings) -> list[Finding]:
     except Exception as error:  # whatever a backend raises is the finding
         return [("FAIL", f"cache_backend {CACHE_BACKEND} can't be used: {error}")]
     finally:
-        stores.close()
+        await stores.close()
     return [("ok", f"cache_backend {CACHE_BACKEND}: {kept['entries']} entries")]

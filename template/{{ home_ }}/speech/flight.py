@@ -18,7 +18,7 @@ writes the first and the last; ``board`` and ``left`` write the second.
 import asyncio
 import copy
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -66,6 +66,16 @@ class Call:
         return Charge(caller, self.model.id, *amounts)
 
 
+class Seats(Protocol):
+    """How many requests a caller has under way, over all processes."""
+
+    async def take(self, caller: str, most: int) -> bool:
+        """False if it has *most*. Where nobody can be asked, only this process's count."""
+
+    async def free(self, caller: str) -> None:
+        """Give back one that was taken."""
+
+
 class Upstream(Protocol):
     """The vendor, as the path sees it. Raises ``Fault`` and nothing else."""
 
@@ -82,6 +92,7 @@ class Policies:
     retry: Retry
     ledger: Ledger
     cache: AudioCache
+    seats: Seats
     meter: Meter
     attempt_timeout_s: float
 
@@ -94,6 +105,7 @@ class Flight:
     policies: Policies
     key: str | None
     off_the_board: Callable[["Flight"], None]
+    refresh: bool = False  # what was kept before we asked won't do
     chunks: list[bytes] = field(default_factory=list)
     dropped: int = 0  # chunks that every reader has had, gone from the front of ``chunks``
     received: int = 0  # bytes
@@ -157,19 +169,12 @@ class Flight:
         self.limiter.reorder(self.ticket)
 
     async def _fly(self) -> None:
-        policies, call = self.policies, self.call
         try:
-            for attempt in policies.retry.attempts(self):
-                async with (
-                    attempt,
-                    await self._pay() as self.bill,
-                    self.limiter.admit(self.ticket) as lease,
-                    policies.breakers[call.model.pool].guard(),
-                ):
-                    await self._attempt(self.bill, lease)
-                if self.landed:
-                    await self._keep()
-                    return
+            async with self.policies.cache.claim(self.key, self.refresh) if self.key else nullcontext() as kept:
+                if kept:  # another process has just paid for it
+                    self.chunks, self.received = [kept.data], len(kept.data)
+                else:
+                    await self._take_off()
         except Fault as fault:
             self.error = fault.as_error()
         except asyncio.CancelledError:  # nobody reads any more, or the client closes
@@ -180,6 +185,18 @@ class Flight:
             self.ended = True
             self.off_the_board(self)
             self._tell()
+
+    async def _take_off(self) -> None:
+        for attempt in self.policies.retry.attempts(self):
+            async with (
+                attempt,
+                await self._pay() as self.bill,
+                self.limiter.admit(self.ticket) as lease,
+                self.policies.breakers[self.call.model.pool].guard(),
+            ):
+                await self._attempt(self.bill, lease)
+            if self.landed:
+                return await self._keep()
 
     async def _pay(self) -> Bill:
         """A refusal that concerns one caller goes to that caller alone; the next reader pays."""

@@ -41,7 +41,7 @@ class Listening:
         self.degraded: str | None = None
         self.upstream_s: float | None = None  # to the first byte
         self.alignment: dict[str, list[Any]] | None = None
-        self._paid = self._checked_in = False
+        self._paid = self._seated = False
         self._reader: Reader | None = None
         self._chunks: list[bytes] = []
         self._outcome = "left"
@@ -70,7 +70,7 @@ class Listening:
     async def __aenter__(self) -> Self:
         self.began = now()
         try:
-            self._check()
+            await self._check()
             await self._begin()
         except BaseException as error:
             await self._done(error)
@@ -98,15 +98,14 @@ class Listening:
         """All of it, or all that is left."""
         return b"".join([chunk async for chunk in self])
 
-    def _check(self) -> None:
+    async def _check(self) -> None:
         client, request = self.client, self.request
         if client.draining:
             raise Overloaded("This service is shutting down; try again.", code="draining", retry_after_s=1)
         request.validate(client.house.rules, streamed=not self.whole)
         floor_s = max(30.0, request.seconds / 8) if request.kind == "stt" else 0.0
         self.deadline = self.began + client.deadline_s(self.terms.deadline_s, self.priority, floor_s)
-        client.check_in(self.terms.caller)
-        self._checked_in = True
+        self._seated = await client.check_in(self.terms.caller)
 
     async def _begin(self) -> None:
         cache = self.client.policies.cache
@@ -141,6 +140,8 @@ class Listening:
         flight = reader.flight
         self.queue_s, self.upstream_s = flight.queue_s, flight.first_byte_s
         self._paid = flight.payer is reader
+        if flight.received and not flight.payer:
+            self.cache = "coalesced"  # with a flight of another process
         if self._paid and flight.bill and flight.bill.state == "billed":
             self.credits, self.cost_usd = flight.bill.charge.credits, flight.bill.charge.usd
         if self._paid and flight.answer and flight.answer.request_id:
@@ -156,8 +157,8 @@ class Listening:
         """Count, book and log it, once, whatever the end was."""
         if self._reader is not None:
             await self._reader.aclose()
-        if self._checked_in:
-            self.client.check_out(self.terms.caller)
+        if self._seated:
+            await self.client.policies.seats.free(self.terms.caller)
         if isinstance(error, SpeechError):
             error.request_id, self._outcome = self.id, error.code
         elif isinstance(error, Exception):

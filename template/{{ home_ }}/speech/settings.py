@@ -4,6 +4,7 @@ A wrong value stops the start with one line that names the variable, what was gi
 read from the variable or from the file that its ``_FILE`` twin names; they are in no message and in no ``repr``.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -172,7 +173,7 @@ class Settings:
             why = f"SPEECH_ENV is '{self.env}' and a budget is set, which the memory backend forgets at a restart"
             raise SettingsError(f"{why}; allowed: SPEECH_ENV=development, or another cache_backend")
         slots, pool = min((self.plan[pool], pool) for pool in HTTP_POOLS)
-        if self.processes > slots:
+        if backend == "memory" and self.processes > slots:
             why = f"SPEECH_PROCESSES is {self.processes}, and pool {pool} has {slots} slots to share"
             raise SettingsError(f"{why}; allowed: a whole number from 1 to {slots}")
 
@@ -180,6 +181,11 @@ class Settings:
     def plan(self) -> dict[str, int]:
         """Requests at once by pool, before upstream says otherwise."""
         return limits(self.tier) | self.limits
+
+    @property
+    def account(self) -> str:
+        """Whose slots and money these are, in the names of a store that several accounts share."""
+        return hashlib.sha256(f"{self.base_url} {self.api_key}".encode()).hexdigest()[:16]
 
     @property
     def secrets(self) -> tuple[str, ...]:

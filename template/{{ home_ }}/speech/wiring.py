@@ -14,7 +14,6 @@ from .catalogue import HTTP_POOLS, models
 from .client import Client, House
 from .flight import Policies
 from .ledger import Budgets, Ledger
-from .limiter import Limiter
 from .meter import Meter
 from .request import Rules
 from .retry import Retry
@@ -57,7 +56,7 @@ class SpeechClient(Client):
         """Drain, wait ``grace_s`` (SPEECH_GRACE_S) for what is in flight, close what is open."""
         await super().aclose(self.settings.grace_s if grace_s is None else grace_s)
         await self._upstream.aclose()
-        self._stores.close()
+        await self._stores.close()
 
 
 build = SpeechClient  # as a function: settings in, client out
@@ -66,7 +65,7 @@ build = SpeechClient  # as a function: settings in, client out
 def _policies(settings: Settings, stores: Stores, upstream: ElevenLabs) -> Policies:
     enforce, latch, meter = settings.mode == "enforce", Latch(), Meter()
     reserved, share, most = settings.reserved_interactive, settings.processes, settings.queue_size
-    limiter = partial(Limiter, processes=share, queue_size=most, reserved=reserved, enforce=enforce)
+    limiter = partial(stores.limiter, processes=share, queue_size=most, reserved=reserved, enforce=enforce)
     daily = {name: terms.daily_usd for name, terms in settings.callers.items() if terms.daily_usd is not None}
     budgets = Budgets(settings.daily_budget_usd, settings.monthly_budget_usd, daily)
     return Policies(
@@ -76,6 +75,7 @@ def _policies(settings: Settings, stores: Stores, upstream: ElevenLabs) -> Polic
         retry=Retry(counted=lambda kind: meter.count("retries", reason=kind)),
         ledger=Ledger(stores.ledger, budgets, enforce=enforce),
         cache=AudioCache(stores.audio, ttl_s=settings.cache_ttl_s, stale_s=settings.cache_stale_s),
+        seats=stores.seats,
         meter=meter,
         attempt_timeout_s=settings.attempt_timeout_s,
     )

@@ -1,15 +1,17 @@
-"""Where audio and the ledger live. Each module here offers the same two functions, and ``answers.py`` names one:
+"""Where audio and the ledger live, and who counts calls. Each module here offers the same two functions, and ``answers.py`` names one:
 
 ``open(settings)`` gives its Stores. Nothing is touched before the first use, so it is safe to build before a fork.
 ``unsupported()`` says in one line why it can't work on this machine, or None.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ..cache import AudioStore
+from ..flight import Seats
 from ..ledger import LedgerStore
+from ..limiter import Limiter
 
 
 class Room(Protocol):
@@ -23,11 +25,21 @@ class Room(Protocol):
     def cache_ttl_s(self) -> float: ...
     @property
     def cache_stale_s(self) -> float: ...
+    @property
+    def redis_url(self) -> str: ...
+    @property
+    def account(self) -> str: ...
+
+
+async def _nothing() -> None:
+    """What there is to close where nothing was opened."""
 
 
 class Stores(NamedTuple):
-    """A pair that is opened and closed together."""
+    """What processes share, or each has for itself. ``limiter`` makes a pool's: it takes what ``Limiter`` takes."""
 
     audio: AudioStore
     ledger: LedgerStore
-    close: Callable[[], None] = lambda: None
+    seats: Seats
+    limiter: Callable[..., Limiter] = Limiter
+    close: Callable[[], Awaitable[None]] = _nothing

@@ -4,6 +4,7 @@
     audio/index.sqlite   who goes first. Only an index: a file without a row is adopted, a row without a file is swept
     ledger.sqlite        the money
     owners/<id>          locked while the process that set money aside lives
+    seats/<caller>.<n>   locked while a caller's request is under way, where its number is bounded
 
 After a power cut sqlite is whole but may lack the last moments: compare with ElevenLabs' own figures then. An entry
 that was torn counts as absent. Not for network file systems: WAL and ``flock`` want one kernel.
@@ -15,6 +16,7 @@ from pathlib import Path
 from . import Room, Stores
 from .disk_audio import DiskAudio
 from .disk_ledger import DiskLedger
+from .disk_seats import DiskSeats
 
 
 def open(settings: Room) -> Stores:
@@ -23,13 +25,14 @@ def open(settings: Room) -> Stores:
         raise RuntimeError(reason)
     root = Path(settings.cache_dir)
     audio = DiskAudio(root, settings.cache_max_bytes, settings.cache_ttl_s + settings.cache_stale_s)
-    ledger = DiskLedger(root)
+    ledger, seats = DiskLedger(root), DiskSeats(root)
 
-    def close() -> None:
+    async def close() -> None:
         audio.close()
         ledger.close()
+        seats.close()
 
-    return Stores(audio, ledger, close)
+    return Stores(audio, ledger, seats, close=close)
 
 
 def unsupported() -> str | None:

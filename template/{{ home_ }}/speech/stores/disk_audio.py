@@ -9,7 +9,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from pathlib import Path
 
 from ..cache import Kept
@@ -61,6 +61,9 @@ class DiskAudio:
 
     async def put(self, key: str, kept: Kept) -> None:
         await asyncio.to_thread(self._put, key, kept)
+
+    def claim(self, _key: str) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
 
     async def purge(self, voice_id: str | None) -> int:
         return await asyncio.to_thread(self._purge, voice_id)

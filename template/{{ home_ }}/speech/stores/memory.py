@@ -1,7 +1,8 @@
 """In this process, and gone with it: nothing to install, nothing to clean up."""
 
-from collections import OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from ..cache import Kept
 from ..clock import now
@@ -34,6 +35,10 @@ class MemoryAudio:
         self._bytes += _size(kept)
         while self._bytes > self._bytes_max:
             self._drop(next(iter(self._entries)))
+
+    def claim(self, _key: str) -> AbstractAsyncContextManager[None]:
+        """Nobody else could put anything here: in one process the flights on the board are enough."""
+        return nullcontext()
 
     async def purge(self, voice_id: str | None) -> int:
         doomed = [k for k, (kept, _) in self._entries.items() if voice_id in (None, kept.meta.get("voice_id"))]
@@ -88,9 +93,26 @@ class MemoryLedger:
             self._spent[account] += usd
 
 
+class MemorySeats:
+    """Requests under way, by caller."""
+
+    def __init__(self) -> None:
+        self._taken: Counter[str] = Counter()
+
+    async def take(self, caller: str, most: int) -> bool:
+        if self._taken[caller] < most:
+            self._taken[caller] += 1
+            return True
+        return False
+
+    async def free(self, caller: str) -> None:
+        self._taken -= Counter((caller,))
+
+
 def open(settings: Room) -> Stores:
-    """A pair of its own for each call."""
-    return Stores(MemoryAudio(settings.cache_max_bytes, settings.cache_ttl_s + settings.cache_stale_s), MemoryLedger())
+    """Of its own for each call."""
+    audio = MemoryAudio(settings.cache_max_bytes, settings.cache_ttl_s + settings.cache_stale_s)
+    return Stores(audio, MemoryLedger(), MemorySeats())
 
 
 def unsupported() -> str | None:
