@@ -1,7 +1,7 @@
-"""Where audio and the ledger live, and who counts calls. Each module here offers the same two functions, and ``answers.py`` names one:
+"""Where audio and the ledger live, and who counts calls. Each module here offers the same two functions:
 
 ``open(settings)`` gives its Stores. Nothing is touched before the first use, so it is safe to build before a fork.
-``unsupported()`` says in one line why it can't work on this machine, or None.
+``unsupported()`` says in one line why it can't work on this machine, or None. ``answers.py`` names the module.
 """
 
 from collections.abc import Awaitable, Callable

@@ -1,0 +1,65 @@
+"""What the tests need for cache_backend redis: a real server, started for them alone, empty for each test.
+
+Where there is none they are skipped, and say so. Debian: ``apt-get install redis-server``; macOS: ``brew install redis``.
+"""
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+NO_SERVER = "needs redis-server (or valkey-server) on the path: apt-get install redis-server, or brew install redis"
+
+
+def command(port: int) -> list[str]:
+    """Nothing is written to disk, so that it stops and starts at once, and empty."""
+    server = shutil.which("redis-server") or shutil.which("valkey-server") or pytest.skip(NO_SERVER)
+    return [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+
+
+class RedisServer:
+    """A server of the test's own: it may be stopped, started empty, paused."""
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            self.port: int = taken.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(command(self.port), stdout=subprocess.DEVNULL)
+        until = time.monotonic() + 10
+        while self.say(b"PING") != b"+PONG":
+            assert self.process.poll() is None and time.monotonic() < until, "redis-server did not start"
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def say(self, words: bytes) -> bytes:
+        """The first line of its answer; empty where it does not answer."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as wire:
+                wire.sendall(words + b"\r\n")
+                return wire.recv(4096).split(b"\r\n")[0]
+        except OSError:
+            return b""
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    server = RedisServer()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(autouse=True)
+def backend(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> RedisServer:
+    """REDIS_URL names it."""
+    redis_server.say(b"FLUSHALL")
+    monkeypatch.setenv("REDIS_URL", redis_server.url)
+    return redis_server
