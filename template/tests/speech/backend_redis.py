@@ -1,6 +1,6 @@
 """What the tests need for cache_backend redis: a real server, started for them alone, empty for each test.
 
-Where there is none they are skipped, and say so. Debian: ``apt-get install redis-server``; macOS: ``brew install redis``.
+Where there is none they are skipped, and say so.
 """
 
 import shutil

@@ -1,6 +1,7 @@
 """What a store wants of the settings, for a folder of a test's own."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -10,6 +11,8 @@ class Room:
     cache_max_bytes: int = 1_000_000
     cache_ttl_s: float = 60.0
     cache_stale_s: float = 60.0
+    redis_url: str = field(default_factory=lambda: os.environ.get("REDIS_URL", ""))
+    account: str = "an-account"
 
 
 def key(number: int) -> str:

@@ -4,9 +4,9 @@ Time there jumps, so neither sockets nor threads nor a disk may take part. ``tes
 """
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 from speech import catalogue
@@ -94,6 +94,9 @@ class Shelf:
     async def put(self, key: str, kept: Kept) -> None:
         self.kept[key] = kept, now()
 
+    def claim(self, key: str) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
+
     async def purge(self, voice_id: str | None) -> int:
         gone, self.kept = len(self.kept), {}
         return gone
@@ -132,6 +135,21 @@ class Till:
         return booked + sum(held.charge.usd for held in self.open.values() if account in held.row.accounts)
 
 
+class Chairs:
+    """Seats of one process."""
+
+    def __init__(self) -> None:
+        self.taken: Counter[str] = Counter()
+
+    async def take(self, caller: str, most: int) -> bool:
+        if free := self.taken[caller] < most:
+            self.taken[caller] += 1
+        return free
+
+    async def free(self, caller: str) -> None:
+        self.taken[caller] -= 1
+
+
 class Scene:
     """A client with everything it stands on, to look at afterwards."""
 
@@ -155,6 +173,7 @@ class Scene:
             retry=Retry(chance=lambda: chance),
             ledger=Ledger(self.till, budgets or Budgets()),
             cache=AudioCache(self.shelf, ttl_s=100, stale_s=100),
+            seats=Chairs(),
             meter=self.meter,
             attempt_timeout_s=patience_s,
         )

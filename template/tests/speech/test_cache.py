@@ -1,7 +1,8 @@
 """The audio cache, on whichever store was rendered."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,10 @@ ENTRY = Kept(b"\x00\xff" * 50_000, META)
 
 
 @pytest.fixture
-def stores(tmp_path: Path) -> Iterator[Stores]:
+async def stores(tmp_path: Path) -> AsyncIterator[Stores]:
     opened = store.open(Room(tmp_path, cache_max_bytes=250_000))
     yield opened
-    opened.close()
+    await opened.close()
 
 
 @pytest.fixture
@@ -40,6 +41,9 @@ class Told:
 
     async def put(self, key: str, kept: Kept) -> None:
         self._check()
+
+    def claim(self, key: str) -> AbstractAsyncContextManager[tuple[Kept, float]]:
+        return nullcontext((ENTRY, self.age_s))
 
     async def purge(self, voice_id: str | None) -> int:
         self._check()
@@ -170,3 +174,11 @@ async def test_purging_all_touches_audio_only(stores: Stores, cache: AudioCache)
     assert await cache.get(key(1)) is None
     assert (await cache.snapshot())["entries"] == 0
     assert [sums.credits for sums in (await ledger.rows()).values()] == [7]
+
+
+@pytest.mark.parametrize(("age_s", "refresh", "taken"), [(1, False, True), (61, False, False), (1, True, False)])
+async def test_who_waited_for_another_takes_what_is_fresh(age_s: float, refresh: bool, taken: bool) -> None:
+    """And who asked for it anew takes nothing that is older than his question."""
+    cache = AudioCache(Told(age_s), ttl_s=60, stale_s=60)
+    async with cache.claim(key(1), refresh) as found:
+        assert found == (ENTRY if taken else None)

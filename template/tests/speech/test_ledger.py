@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -27,10 +27,10 @@ UNCERTAIN = Usage(uncertain_credits=50, uncertain_usd=0.004)
 
 
 @pytest.fixture
-def books(tmp_path: Path) -> Iterator[LedgerStore]:
+async def books(tmp_path: Path) -> AsyncIterator[LedgerStore]:
     opened = store.open(Room(tmp_path))
     yield opened.ledger
-    opened.close()
+    await opened.close()
 
 
 @pytest.fixture
@@ -340,18 +340,19 @@ Fate = Literal["unsent", "refused", "billed", "said", "lost", "cut"]
 def test_the_bill_lies_between_billed_and_billed_plus_uncertain(calls: list[tuple[Fate, int, bool]]) -> None:
     """Whatever happens to whichever call; and it is equal where nothing is uncertain."""
     with tempfile.TemporaryDirectory() as folder:
-        opened = store.open(Room(Path(folder)))
-        bill, sums = run(_live(opened.ledger, calls))
-        opened.close()
+        bill, sums = run(_live(Path(folder), calls))
     assert sums.credits <= bill <= sums.credits + sums.uncertain_credits
     assert sums.uncertain_credits or sums.credits == bill
 
 
-async def _live(books: LedgerStore, calls: list[tuple[Fate, int, bool]]) -> tuple[int, Usage]:
-    ledger = Ledger(books, Budgets(), today=lambda: TODAY)
+async def _live(folder: Path, calls: list[tuple[Fate, int, bool]]) -> tuple[int, Usage]:
+    opened = store.open(Room(folder))
+    ledger = Ledger(opened.ledger, Budgets(), today=lambda: TODAY)
     bills = await asyncio.gather(*(_call(ledger, *call) for call in calls))
-    assert not await held(books)
-    return sum(bills), sum((await ledger.rows()).values(), Usage())
+    assert not await held(opened.ledger)
+    rows = await ledger.rows()
+    await opened.close()
+    return sum(bills), sum(rows.values(), Usage())
 
 
 async def _call(ledger: Ledger, fate: Fate, credits: int, took_it: bool) -> int:

@@ -7,7 +7,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -39,10 +39,10 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def stores(root: Path) -> Iterator[Stores]:
+async def stores(root: Path) -> AsyncIterator[Stores]:
     pair = opened(root)
     yield pair
-    pair.close()
+    await pair.close()
 
 
 class Child:
@@ -148,7 +148,7 @@ def test_no_booking_is_lost_by_a_kill(root: Path) -> None:
     assert acknowledged * 7 <= sums.credits + sums.uncertain_credits <= (acknowledged + 4) * 7
     assert sums.uncertain_credits <= 4 * 7
     asyncio.run(books(stores, daily_usd=sums.spent_usd + CALL.usd).reserve(CALL))  # nothing is set aside any more
-    stores.close()
+    asyncio.run(stores.close())
 
 
 def test_nothing_torn_is_served_after_a_kill(root: Path) -> None:
@@ -234,7 +234,7 @@ def test_what_a_child_books_survives_its_parent(root: Path, stores: Stores) -> N
         asyncio.run(_spend(ledger))
         os._exit(0)
     time.sleep(0.2)
-    stores.close()
+    asyncio.run(stores.close())
     os.write(close, b".")
     assert os.waitpid(child, 0)[1] == 0
     assert [sums.credits for sums in asyncio.run(books(opened(root)).rows()).values()] == [21]
@@ -253,18 +253,18 @@ async def test_audio_and_books_survive_a_restart(root: Path) -> None:
     first = opened(root)
     await first.audio.put(key(1), ENTRY)
     await _spend(books(first))
-    first.close()
+    await first.close()
     second = opened(root)
     found = await second.audio.get(key(1))
     assert found is not None and found[0] == ENTRY
     with pytest.raises(BudgetExceeded):
         await books(second, daily_usd=0.015).reserve(CALL)
-    second.close()
+    await second.close()
 
 
 async def test_nothing_is_touched_before_the_first_use(root: Path) -> None:
     """So it is safe to build before a fork."""
-    opened(root).close()
+    await opened(root).close()
     assert not root.exists()
 
 
@@ -321,7 +321,7 @@ async def test_a_row_without_a_file_is_a_miss_and_forgotten(root: Path, stores: 
 async def test_a_file_without_a_row_is_adopted(root: Path, stores: Stores) -> None:
     """A kill between file and index costs nothing: it is heard, it counts, and it can be purged by voice."""
     await stores.audio.put(key(1), ENTRY)
-    stores.close()
+    await stores.close()
     for index in (root / "audio").glob("index.sqlite*"):
         index.unlink()
     again = opened(root)
@@ -329,7 +329,7 @@ async def test_a_file_without_a_row_is_adopted(root: Path, stores: Stores) -> No
     assert await again.audio.purge("nobody") == 0
     assert (await again.audio.stats())["entries"] == 1
     assert await again.audio.purge("anna") == 1
-    again.close()
+    await again.close()
 
 
 async def test_only_old_drafts_are_swept(root: Path, stores: Stores) -> None:
@@ -362,7 +362,7 @@ async def test_many_hits_reach_the_index_without_a_put(root: Path, stores: Store
     writer = opened(root)
     await writer.audio.put(key(3), Kept(b"x" * 300_000, {}))
     assert [await writer.audio.get(key(n)) is not None for n in range(4)] == [True, False, True, True]
-    writer.close()
+    await writer.close()
 
 
 def test_windows_is_refused_in_one_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ CONNECTIONS = 50
 
 
 class Connection:
-    """One client's, on one loop; opened at the first use. ``prefix`` begins every key: one account, one cluster slot."""
+    """One client's, on one loop; opened at the first use. ``prefix`` begins every key: one account."""
 
     def __init__(self, url: str, account: str) -> None:
         self._url, self.prefix = url, f"speech:{{{account}}}"
