@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ class Stage:
     sandbox: str
     service: str
     environment: dict[str, str]
+    source: Path
 
     def client(self) -> Any:
         """A SpeechClient of the rendered project in this process, at the sandbox."""
@@ -41,8 +42,8 @@ class Stage:
 
 
 @contextmanager
-def stage(tier: str, **answers: str) -> Iterator[Stage]:
-    """Render, start both, and clean up."""
+def stage(tier: str, *, serve: bool = True, more: Mapping[str, str] = {}, **answers: str) -> Iterator[Stage]:
+    """Render, start both, and clean up; ``more`` joins the environment."""
     with TemporaryDirectory(prefix="bench.") as folder, ExitStack() as children:
         home = Path(folder) / "project"
         render(home, {"package_name": PACKAGE, "pricing_tier": tier, **answers}, ask=False, quiet=True)
@@ -55,10 +56,12 @@ def stage(tier: str, **answers: str) -> Iterator[Stage]:
             "SPEECH_LOG_LEVEL": "warning",
             "SPEECH_DEFAULT_DEADLINE_S": "120",
             "SPEECH_CACHE_DIR": str(home / ".speech"),
+            **more,
         }
         children.enter_context(_child(home, environment, "sandbox", sandbox, "--tier", tier))
-        children.enter_context(_child(home, environment, "serve", service))
-        yield Stage(sandbox, service, environment)
+        if serve:
+            children.enter_context(_child(home, environment, "serve", service))
+        yield Stage(sandbox, service, environment, home / "src")
 
 
 @contextmanager
