@@ -94,7 +94,7 @@ async def _work(wish: dict[str, Any], speech: Any) -> dict[str, Any]:
         nth = 0
         await asyncio.sleep(wish.get("spread_s", 0) * number / wish["callers"])
         while nth < wish.get("calls", 0) or time.monotonic() < ends:
-            text, began = wish.get("text") or f"Caller {os.getpid()} {number:04d} says {nth:06d}.", time.monotonic()
+            text, began = wish.get("text") or f"Caller {number:04d} says {time.time_ns()}.", time.monotonic()
             nth += 1
             try:
                 audio = await speech.synthesize(

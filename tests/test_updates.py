@@ -1,12 +1,15 @@
 """`copier update`, from the first day: edits survive, and other answers give what a fresh copy would."""
 
 import itertools
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from rendering import (
+    BACKENDS,
+    FRAMEWORKS,
     PACKAGES,
     SERVICES,
     Renders,
@@ -21,23 +24,34 @@ from rendering import (
 )
 
 
+def every_ordered_pair(name: str, values: Iterable[str], start: dict[str, Any]) -> list[tuple[dict[str, Any], ...]]:
+    """*start* with one value, to the same with another."""
+    return [tuple(start | {name: value} for value in pair) for pair in itertools.permutations(values, 2)]
+
+
 def one_at_a_time(rows: list[dict[str, Any]], start: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """*start* to each row that differs from it in one answer, and back."""
     near = [row for row in rows if sum(row[name] != start[name] for name in row) == 1]
     return [(start, row) for row in near] + [(row, start) for row in near]
 
 
+FLASK_ON_REDIS = SERVICES[0] | {"framework": "flask", "cache_backend": "redis"}
 CHANGES = [
-    *one_at_a_time(SERVICES, SERVICES[0]),
+    *every_ordered_pair("framework", (*FRAMEWORKS, "none"), SERVICES[0]),
+    *every_ordered_pair("cache_backend", BACKENDS, FLASK_ON_REDIS),
+    *every_ordered_pair("metrics", ("prometheus", "none"), SERVICES[0]),
+    *every_ordered_pair("framework", FRAMEWORKS, PACKAGES[0] | {"gateway": True}),
     *one_at_a_time(PACKAGES, PACKAGES[0]),
     (SERVICES[0], SERVICES[-1]),
     (SERVICES[0] | {"pricing_tier": "creator"}, SERVICES[0] | {"pricing_tier": "pro"}),
     (PACKAGES[0] | {"pricing_tier": "enterprise"}, PACKAGES[0] | {"pricing_tier": "payg"}),
 ]
-ALL = list(itertools.permutations(SERVICES, 2)) + list(itertools.permutations(PACKAGES, 2))
+# With and without metrics are tried above: every framework on every backend, to every other.
+SERVED, PACKED = ([row for row in rows if row["metrics"] == "prometheus"] for rows in (SERVICES, PACKAGES))
+ALL = list(itertools.permutations(SERVED, 2)) + list(itertools.permutations(PACKED, 2))
 
 
-def arrows(changes: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
+def arrows(changes: Sequence[tuple[dict[str, Any], ...]]) -> list[str]:
     return [f"{names([old])[0]} to {names([new])[0]}" for old, new in changes]
 
 
@@ -98,6 +112,23 @@ def test_edits_survive_a_new_release(changeable: Template, tmp_path: Path) -> No
     assert ".new/" in after[".gitignore"] and "my-own/" in after[".gitignore"]
     assert "elevenlabs>=3,<4" in after["pyproject.toml"] and "boto3" in after["pyproject.toml"]
     assert (after["README.md"], after["src/acme_voice/app.py"]) == (mine["README.md"], mine["src/acme_voice/app.py"])
+
+
+@pytest.mark.parametrize("framework", [name for name in FRAMEWORKS if name != "fastapi"])
+def test_edits_survive_another_framework_and_backend(renders: Renders, tmp_path: Path, framework: str) -> None:
+    """What stays keeps what was changed in it; what goes, goes."""
+    project = renders.own(SERVICES[0], tmp_path / "project")
+    stays = project / "src/acme_voice/speech/limiter.py"
+    stays.write_text(edit_in_the_middle(stays))
+    (project / "src/acme_voice/app.py").write_text('"""Mine."""\n')
+    commit(project, "mine")
+    other = SERVICES[0] | {"framework": framework, "cache_backend": "redis"}
+    update(project, {name: value for name, value in other.items() if name != "layout"})
+
+    fresh = files(renders.of(other))
+    changed = {name for name, content in files(project).items() if content != fresh[name]}
+    assert changed == {"src/acme_voice/speech/limiter.py", "src/acme_voice/app.py"}
+    assert "# mine, in the middle" in stays.read_text()
 
 
 def edit_in_the_middle(file: Path) -> str:
