@@ -35,7 +35,7 @@ def test_every_metric_is_exposed_with_its_help() -> None:
     """From the first scrape on, also where nothing happened yet, and nothing beside them."""
     exposed = {name: (family.type, family.documentation) for name, family in scraped(snapshot()).items()}
     names = {name: name + "econds" * (kind == "histogram") for name, (kind, _) in METRICS.items()}
-    assert exposed == {f"speech_{names[name]}": said for name, said in METRICS.items()}
+    assert exposed == {f"speech_{names[name]}": tuple(said) for name, said in METRICS.items()}
 
 
 def test_counters_end_in_total() -> None:

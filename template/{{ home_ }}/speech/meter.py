@@ -9,7 +9,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-METRICS: dict[str, tuple[str, str]] = json.loads(Path(__file__).with_name("metrics.json").read_text("utf-8"))
+METRICS: dict[str, list[str]] = json.loads(Path(__file__).with_name("metrics.json").read_text("utf-8"))
 
 # Upper bounds in seconds: a first byte takes tenths of one, a long text or recording minutes.
 BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
