@@ -1,12 +1,11 @@
-"""FastAPI: the gateway's routes, under a prefix of the host's application. Adapts only: what things mean is in
-``wire.py``, who may what in ``auth.py``.
+"""FastAPI: the gateway's routes, under a prefix of the host's application. Adapts only: what they mean is in
+``gateway.py``.
 
 The routes are an application of their own, so that no handler, no 404 and no schema of the host's is touched.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, cast
 
@@ -16,19 +15,13 @@ from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
-from .. import answers
-from ..clock import today
 from ..errors import SpeechError
-from ..listening import Listening
-from ..request import Terms
-from ..wiring import SpeechClient
-from . import account, asgi, dashboard, reading, wire, workers
-from .answer import Answer, said, told
-from .auth import Doorkeeper
-from .fastapi import around
+from . import asgi, reading, wire
+from .answer import Answer
+from .fastapi import around, client_of
 from .fastapi import install as install_client
+from .gateway import HEAR, PAGES, Ask, Gateway, Page
 
 
 def create() -> FastAPI:
@@ -44,139 +37,52 @@ def install(app: FastAPI, *, prefix: str = "/speech") -> None:
     At the root (``prefix=""``) they answer what no route of *app* does. The application does not start without
     ``SPEECH_CLIENT_KEYS``.
     """
-    gateway = Gateway(app)
-    around(app, gateway.guarded)
+    routes = Routes()
+    around(app, routes.guarded)
     install_client(app)
     if prefix:
-        app.mount(prefix, gateway.application())
+        app.mount(prefix, routes.application())
     else:
-        app.router.default = gateway.application()
+        app.router.default = routes.application()
 
 
-class Gateway:
-    """The routes, bound to the application whose client they use."""
+class Routes:
+    """Bound to the gateway of whichever client the host's lifespan opened."""
 
-    def __init__(self, host: FastAPI) -> None:
-        self._host = host
+    _gateway: Gateway
 
     @asynccontextmanager
     async def guarded(self, host: FastAPI) -> AsyncIterator[None]:
-        self._door = Doorkeeper(self._speech.settings)
+        self._gateway = Gateway(client_of(host))
         yield
 
     def application(self) -> Starlette:
         spoken = [Route(path, partial(self.speak, how), methods=["POST"]) for path, how in wire.MANNERS.items()]
-        others = [
-            Route("/v1/speech-to-text", self.transcribe, methods=["POST"]),
-            Route("/v1/models", self.models),
-            Route("/v1/voices", self.voices),
-            Route("/v2/voices", self.page_of_voices),
-            Route("/v1/user/subscription", self.subscription),
-            Route("/healthz", self.healthz),
-            Route("/readyz", self.readyz),
-            Route("/metrics", self.metrics),
-            Route("/usage", self.usage),
-            Route("/dashboard", self.dashboard),
-        ]
-        app = Starlette(routes=spoken + others, exception_handlers=_HANDLERS)
+        heard = Route(HEAR, self.transcribe, methods=["POST"])
+        pages = [Route(path, partial(self.page, page)) for path, page in PAGES.items()]
+        app = Starlette(routes=[*spoken, heard, *pages], exception_handlers=_HANDLERS)
         app.router.redirect_slashes = False
         return app
 
-    @property
-    def _speech(self) -> SpeechClient:
-        return cast(SpeechClient, self._host.state.speech)
-
-    def _terms(self, request: Request) -> Terms:
-        caller = self._door.caller(request.headers)
-        return wire.terms(request.headers, caller.name, development=self._speech.settings.env == "development")
-
-    async def speak(self, how: wire.Manner, request: Request) -> "Response | Stream":
-        terms = self._terms(request)
+    async def speak(self, how: wire.Manner, request: Request) -> Response | asgi.Stream:
+        terms = self._gateway.terms(request.headers)
         body = await Request(request.scope, asgi.bounded(request.receive, reading.BODY_MAX)).body()
-        query, voice_id = request.query_params.multi_items(), request.path_params["voice_id"]
-        listening = wire.listen(self._speech, voice_id, how, body, query, terms)
-        return await _whole(listening, request) if how.whole else Stream(listening)
+        voice_id, query = request.path_params["voice_id"], asgi.query(request.scope)
+        listening = self._gateway.speak(how, voice_id, body, query, terms)
+        return await _heard(self._gateway.whole(listening), request) if how.whole else asgi.Stream(listening)
 
     async def transcribe(self, request: Request) -> Response:
-        terms = self._terms(request)
-        receive = asgi.bounded(request.receive, self._speech.settings.max_upload_bytes)
+        terms = self._gateway.terms(request.headers)
+        receive = asgi.bounded(request.receive, self._gateway.upload_max)
         async with Request(request.scope, receive).form(max_files=1, max_fields=reading.PARTS_MAX) as form:
-            query = request.query_params.multi_items()
-            transcription = await asyncio.to_thread(wire.transcription, _parts(form), query)
-            return await _whole(self._speech.open(transcription, terms, whole=True), request)
+            return await _heard(self._gateway.hear(_parts(form), asgi.query(request.scope), terms), request)
 
-    async def models(self, request: Request) -> Response:
-        self._door.caller(request.headers)
-        return respond(said(account.models(self._speech)))
-
-    async def voices(self, request: Request) -> Response:
-        self._door.caller(request.headers)
-        return respond(said({"voices": account.voices(self._speech.house.voice_id)}))
-
-    async def page_of_voices(self, request: Request) -> Response:
-        self._door.caller(request.headers)
-        return respond(said(account.page_of_voices(self._speech.house.voice_id, request.query_params.multi_items())))
-
-    async def subscription(self, request: Request) -> Response:
-        caller = self._door.caller(request.headers)
-        usage, tier = await workers.fleet_usage(self._speech, caller.name), self._speech.settings.tier
-        return respond(said(account.subscription(self._speech, tier, caller.name, usage, today())))
-
-    async def healthz(self, request: Request) -> Response:
-        return respond(said({"status": "alive"}))
-
-    async def readyz(self, request: Request) -> Response:
-        ready = self._speech.ready
-        return respond(said({"ready": ready}, 200 if ready else 503))
-
-    async def metrics(self, request: Request) -> Response:
-        self._door.admin(request.headers)
-        if answers.exporter is None:
-            raise wire.Stray(404)
-        body, media_type = answers.exporter.render(workers.together(await workers.fleet(self._speech)))
-        return respond(told(body, media_type))
-
-    async def usage(self, request: Request) -> Response:
-        caller = self._door.caller(request.headers, basic=True)
-        return respond(said(await workers.fleet_usage(self._speech, None if caller.admin else caller.name)))
-
-    async def dashboard(self, request: Request) -> Response:
-        self._door.at_the_screen(request.headers)
-        return respond(dashboard.page(await workers.fleet_usage(self._speech)))
+    async def page(self, page: Page, request: Request) -> Response:
+        return _respond(await page(self._gateway, Ask(request.headers, asgi.query(request.scope))))
 
 
-class Stream:
-    """Audio as it comes. An error before the first byte has its own status; one after it breaks the connection."""
-
-    def __init__(self, listening: Listening) -> None:
-        self._listening, self._begun = listening, False
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with suppress(asgi.CallerLeft):
-            try:
-                await asgi.unless_left(self._speak(send), receive)
-            except SpeechError as error:
-                if self._begun:
-                    raise asgi.Broken(error.code) from None
-                raise
-
-    async def _speak(self, send: Send) -> None:
-        async with self._listening as listening:
-            headers = [(name.encode(), value.encode("latin-1")) for name, value in wire.headers(listening).items()]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            self._begun = True
-            async for piece in asgi.paced(listening):
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
-
-
-async def _whole(listening: Listening, request: Request) -> Response:
-    async def heard() -> Response:
-        async with listening:
-            headers = wire.headers(listening)
-            return Response(b"".join([chunk async for chunk in listening]), headers=headers)
-
-    return await asgi.unless_left(heard(), request.receive)
+async def _heard(answer: Coroutine[Any, Any, Answer], request: Request) -> Response:
+    return _respond(await asgi.unless_left(answer, request.receive))
 
 
 def _parts(form: FormData) -> Iterator[tuple[str, str | reading.Upload]]:
@@ -188,12 +94,12 @@ def _upload(part: UploadFile) -> reading.Upload:
     return reading.Upload(part.file, part.filename or "audio", part.content_type or "application/octet-stream")
 
 
-def respond(answer: Answer) -> Response:
+def _respond(answer: Answer) -> Response:
     return Response(answer.body, answer.status, dict(answer.headers))
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    return respond(wire.refused(cast(SpeechError, error)))
+    return _respond(wire.refused(cast(SpeechError, error)))
 
 
 async def _strayed(request: Request, error: Exception) -> Response:
