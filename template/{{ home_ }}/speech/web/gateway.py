@@ -1,4 +1,4 @@
-"""The gateway's routes, once for every framework: what each asks of its caller, and what it answers. Knows no framework.
+"""The gateway's routes, once for every framework: what each asks of its caller and what it answers. Knows none.
 
 A framework routes, reads what came in and sends what it is given here. What is raised here is a SpeechError, and
 ``wire.refused`` is its answer; what a framework refuses by itself is a ``wire.Stray``.
