@@ -1,15 +1,21 @@
-"""What every ASGI framework leaves to its applications: to notice that a caller left and a body that is too large, and
-to break what can't be ended."""
+"""The gateway as an ASGI application, for whichever framework mounts it, and what ASGI leaves to applications: to notice
+that a caller left and that a body is too large, and to break what can't be ended."""
 
 import asyncio
+import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, MutableMapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from ..errors import InvalidRequest, SpeechError
 from ..listening import Listening
-from . import wire
+from . import reading, wire
+from .answer import Answer
+from .gateway import HEAR, PAGES, Ask, Gateway
+
+logger = logging.getLogger(__name__)
 
 PIECE = 64 * 1024  # bytes
 
@@ -17,6 +23,8 @@ Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Form = Callable[[Scope, Receive], AbstractAsyncContextManager[reading.Parts]]
 T = TypeVar("T")
 
 
@@ -27,6 +35,107 @@ class CallerLeft(Exception):
 class Broken(Exception):
     """An answer that began can't be ended. It leaves the application unhandled, so that the server cuts the connection:
     a clean end would be taken for whole audio."""
+
+
+class Application:
+    """The gateway's routes. ``form`` reads a form as the framework does; ``gateway`` is set when the host starts."""
+
+    gateway: Gateway
+
+    def __init__(self, form: Form) -> None:
+        self._form = form
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def sent(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._answer(scope, receive, sent)
+        except CallerLeft:
+            pass
+        except Exception as error:
+            if begun:
+                raise Broken(getattr(error, "code", "internal_error")) from error
+            await _say(_refusal(error), send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if page := PAGES.get(path):
+            _allow(scope, "GET", "HEAD")
+            await _say(await page(self.gateway, Ask(_headers(scope), _query(scope))), send)
+        elif path == HEAR:
+            _allow(scope, "POST")
+            await self._hear(scope, receive, send)
+        elif found := _SPEAK.fullmatch(path):
+            _allow(scope, "POST")
+            await self._speak(found[1], wire.MANNERS[wire.VOICE + found[2]], scope, receive, send)
+        else:
+            raise wire.Stray(404)
+
+    async def _hear(self, scope: Scope, receive: Receive, send: Send) -> None:
+        terms = self.gateway.terms(_headers(scope))
+        async with self._form(scope, bounded(receive, self.gateway.upload_max)) as parts:
+            heard = self.gateway.hear(parts, _query(scope), terms)
+            await _say(await unless_left(heard, receive), send)
+
+    async def _speak(self, voice: str, manner: wire.Manner, scope: Scope, receive: Receive, send: Send) -> None:
+        terms = self.gateway.terms(_headers(scope))
+        body = b"".join([piece async for piece in pieces(bounded(receive, reading.BODY_MAX))])
+        listening = self.gateway.speak(manner, voice, body, _query(scope), terms)
+        if manner.whole:
+            await _say(await unless_left(self.gateway.whole(listening), receive), send)
+        else:
+            await unless_left(_stream(listening, send), receive)
+
+
+_SPEAK = re.compile(wire.VOICE.replace("{voice_id}", "([^/]+)") + "((?:/stream)?(?:/with-timestamps)?)")
+
+
+def _allow(scope: Scope, *methods: str) -> None:
+    if scope["method"] not in methods:
+        raise wire.Stray(405, {"allow": ", ".join(methods)})
+
+
+def _headers(scope: Scope) -> Mapping[str, str]:
+    """Of two by one name, the first."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+
+
+def _query(scope: Scope) -> list[tuple[str, str]]:
+    return parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+
+
+def _refusal(error: Exception) -> Answer:
+    if not isinstance(error, SpeechError):
+        logger.error("the gateway failed", exc_info=error)
+        error = wire.Stray(500)
+    return wire.refused(error)
+
+
+async def _say(answer: Answer, send: Send) -> None:
+    await _begin(send, answer.status, {**answer.headers, "content-length": str(len(answer.body))})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+async def _stream(listening: Listening, send: Send) -> None:
+    """Audio as it comes. An error before its first byte has a status of its own."""
+    async with listening:
+        await _begin(send, 200, wire.headers(listening))
+        async for piece in paced(listening):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _begin(send: Send, status: int, headers: Mapping[str, str]) -> None:
+    encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": encoded})
+
+
+# ------------------------------------------------------------------------------------------- what ASGI leaves to others
 
 
 async def unless_left(work: Coroutine[Any, Any, T], receive: Receive) -> T:
@@ -51,6 +160,17 @@ async def _left(receive: Receive) -> None:
         pass
 
 
+async def pieces(receive: Receive) -> AsyncIterator[bytes]:
+    """A body as it arrives. Raises CallerLeft if it never ends."""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise CallerLeft
+        yield message.get("body", b"")
+        more = message.get("more_body", False)
+
+
 def bounded(receive: Receive, most: int) -> Receive:
     """The same body, refused as soon as it is larger than *most* bytes."""
     received = 0
@@ -66,11 +186,6 @@ def bounded(receive: Receive, most: int) -> Receive:
     return counted
 
 
-def query(scope: Scope) -> list[tuple[str, str]]:
-    """A query's parameters as they came, empty ones too: frameworks read them each in a way of its own."""
-    return parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-
-
 async def paced(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The same bytes in pieces, with a breath after each: once a caller left, ``send`` returns at once and silently,
     so that cached audio would run to its end unseen."""
@@ -78,32 +193,3 @@ async def paced(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         for start in range(0, len(chunk), PIECE):
             yield chunk[start : start + PIECE]
             await asyncio.sleep(0)
-
-
-class Stream:
-    """Audio as it comes. An error before the first byte has its own status; one after it breaks the connection."""
-
-    def __init__(self, listening: Listening) -> None:
-        self._listening, self._begun = listening, False
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with suppress(CallerLeft):
-            try:
-                await unless_left(self._speak(send), receive)
-            except SpeechError as error:
-                if self._begun:
-                    raise Broken(error.code) from None
-                raise
-
-    async def _speak(self, send: Send) -> None:
-        async with self._listening as listening:
-            headers = _encoded(wire.headers(listening))
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            self._begun = True
-            async for piece in paced(listening):
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
-
-
-def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
