@@ -1,21 +1,16 @@
-"""The gateway as an ASGI application, for whichever framework mounts it, and what ASGI leaves to applications: to notice
-that a caller left and that a body is too large, and to break what can't be ended."""
+"""The gateway as an ASGI application, for any framework to mount; and what ASGI leaves to its applications: to notice
+who left and what is too large, and to break what can't be ended."""
 
 import asyncio
-import logging
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
-from ..errors import InvalidRequest, SpeechError
 from ..listening import Listening
 from . import reading, wire
 from .answer import Answer
-from .gateway import HEAR, PAGES, Ask, Gateway
-
-logger = logging.getLogger(__name__)
+from .gateway import Gateway, refusal
 
 PIECE = 64 * 1024  # bytes
 
@@ -54,71 +49,51 @@ class Application:
             await send(message)
 
         try:
-            await self._answer(scope, receive, sent)
+            await self._answer(Asked(scope, receive, self._form), sent)
         except CallerLeft:
             pass
         except Exception as error:
             if begun:
                 raise Broken(getattr(error, "code", "internal_error")) from error
-            await _say(_refusal(error), send)
+            await _say(refusal(error), send)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if page := PAGES.get(path):
-            _allow(scope, "GET", "HEAD")
-            await _say(await page(self.gateway, Ask(_headers(scope), _query(scope))), send)
-        elif path == HEAR:
-            _allow(scope, "POST")
-            await self._hear(scope, receive, send)
-        elif found := _SPEAK.fullmatch(path):
-            _allow(scope, "POST")
-            await self._speak(found[1], wire.MANNERS[wire.VOICE + found[2]], scope, receive, send)
+    async def _answer(self, asked: "Asked", send: Send) -> None:
+        answer = await self.gateway.answer(asked)
+        if isinstance(answer, Answer):
+            await _say(answer, send)
         else:
-            raise wire.Stray(404)
-
-    async def _hear(self, scope: Scope, receive: Receive, send: Send) -> None:
-        terms = self.gateway.terms(_headers(scope))
-        async with self._form(scope, bounded(receive, self.gateway.upload_max)) as parts:
-            heard = self.gateway.hear(parts, _query(scope), terms)
-            await _say(await unless_left(heard, receive), send)
-
-    async def _speak(self, voice: str, manner: wire.Manner, scope: Scope, receive: Receive, send: Send) -> None:
-        terms = self.gateway.terms(_headers(scope))
-        body = b"".join([piece async for piece in pieces(bounded(receive, reading.BODY_MAX))])
-        listening = self.gateway.speak(manner, voice, body, _query(scope), terms)
-        if manner.whole:
-            await _say(await unless_left(self.gateway.whole(listening), receive), send)
-        else:
-            await unless_left(_stream(listening, send), receive)
+            await asked.unless_left(_stream(answer, send))
 
 
-_SPEAK = re.compile(wire.VOICE.replace("{voice_id}", "([^/]+)") + "((?:/stream)?(?:/with-timestamps)?)")
+class Asked:
+    """A request as ``gateway.Asked`` wants it."""
 
+    def __init__(self, scope: Scope, receive: Receive, form: Form) -> None:
+        self._scope, self._receive, self._form = scope, receive, form
+        self.method: str = scope["method"]
+        self.path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        # Of two by one name, the first.
+        self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+        self.query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
 
-def _allow(scope: Scope, *methods: str) -> None:
-    if scope["method"] not in methods:
-        raise wire.Stray(405, {"allow": ", ".join(methods)})
+    async def body(self, most: int) -> bytes:
+        return b"".join([piece async for piece in pieces(bounded(self._receive, most))])
 
+    def form(self, most: int) -> AbstractAsyncContextManager[reading.Parts]:
+        return self._form(self._scope, bounded(self._receive, most))
 
-def _headers(scope: Scope) -> Mapping[str, str]:
-    """Of two by one name, the first."""
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
-
-
-def _query(scope: Scope) -> list[tuple[str, str]]:
-    return parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-
-
-def _refusal(error: Exception) -> Answer:
-    if not isinstance(error, SpeechError):
-        logger.error("the gateway failed", exc_info=error)
-        error = wire.Stray(500)
-    return wire.refused(error)
+    async def unless_left(self, work: Coroutine[Any, Any, T]) -> T:
+        return await unless_left(work, self._receive)
 
 
 async def _say(answer: Answer, send: Send) -> None:
-    await _begin(send, answer.status, {**answer.headers, "content-length": str(len(answer.body))})
+    await _begin(send, answer.status, sized(answer))
     await send({"type": "http.response.body", "body": answer.body})
+
+
+def sized(answer: Answer) -> dict[str, str]:
+    """Its headers, with the length that only it knows."""
+    return {**answer.headers, "content-length": str(len(answer.body))}
 
 
 async def _stream(listening: Listening, send: Send) -> None:
@@ -180,7 +155,7 @@ def bounded(receive: Receive, most: int) -> Receive:
         message = await receive()
         received += len(message.get("body", b""))
         if received > most:
-            raise InvalidRequest(f"The request is larger than {most} bytes", code="too_large")
+            raise reading.too_large(most)
         return message
 
     return counted

@@ -5,23 +5,50 @@ A framework routes, reads what came in and sends what it is given here. What is 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple
+import logging
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from .. import answers
 from ..clock import today
+from ..errors import SpeechError
 from ..listening import Listening
 from ..request import Terms
 from ..wiring import SpeechClient
-from . import account, dashboard, wire, workers
+from . import account, dashboard, reading, wire, workers
 from .answer import Answer, said, told
 from .auth import Doorkeeper
 from .reading import Pairs, Parts
+
+logger = logging.getLogger(__name__)
 
 Headers = Mapping[str, str]
 """Found by their names in lower case."""
 
 HEAR = "/v1/speech-to-text"
+SPEAK = re.compile(wire.VOICE.replace("{voice_id}", "([^/]+)") + "((?:/stream)?(?:/with-timestamps)?)")
+
+T = TypeVar("T")
+
+
+class Asked(Protocol):
+    """A request, as a framework reads it; ``path`` is below whatever prefix there is."""
+
+    method: str
+    path: str
+    headers: Headers
+    query: Pairs
+
+    async def body(self, most: int) -> bytes:
+        """Raises too_large as soon as it is."""
+
+    def form(self, most: int) -> AbstractAsyncContextManager[Parts]:
+        """As ``body``; its files are closed at the end. Raises Stray if it is none."""
+
+    async def unless_left(self, work: Coroutine[Any, Any, T]) -> T:
+        """What *work* gives; cancelled as soon as its caller hangs up."""
 
 
 class Gateway:
@@ -29,6 +56,24 @@ class Gateway:
 
     def __init__(self, speech: SpeechClient) -> None:
         self._speech, self._door = speech, Doorkeeper(speech.settings)
+
+    async def answer(self, asked: Asked) -> Answer | Listening:
+        """Whatever route it is; audio that is to be sent as it comes is still to be entered."""
+        if page := PAGES.get(asked.path):
+            _allow(asked, "GET", "HEAD")
+            return await page(self, Ask(asked.headers, asked.query))
+        if asked.path == HEAR:
+            _allow(asked, "POST")
+            terms = self.terms(asked.headers)
+            async with asked.form(self.upload_max) as parts:
+                return await asked.unless_left(self.hear(parts, asked.query, terms))
+        if found := SPEAK.fullmatch(asked.path):
+            _allow(asked, "POST")
+            terms, manner = self.terms(asked.headers), wire.MANNERS[wire.VOICE + found[2]]
+            body = await asked.body(reading.BODY_MAX)
+            listening = self.speak(manner, found[1], body, asked.query, terms)
+            return await asked.unless_left(self.whole(listening)) if manner.whole else listening
+        raise wire.Stray(404)
 
     # ------------------------------------------------------------------------------------------------- what is spoken
 
@@ -117,3 +162,16 @@ PAGES: dict[str, Page] = {
     "/dashboard": Gateway.dashboard,
 }
 """By path, for GET and HEAD. ``wire.MANNERS`` are the paths of speech; all that is left is HEAR."""
+
+
+def refusal(error: Exception) -> Answer:
+    """What its caller hears of *error*; of one that nobody foresaw, only the log does."""
+    if not isinstance(error, SpeechError):
+        logger.error("the gateway failed", exc_info=error)
+        error = wire.Stray(500)
+    return wire.refused(error)
+
+
+def _allow(asked: Asked, *methods: str) -> None:
+    if asked.method not in methods:
+        raise wire.Stray(405, {"allow": ", ".join(methods)})
