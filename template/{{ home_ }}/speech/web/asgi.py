@@ -66,15 +66,16 @@ class Application:
 
 
 class Asked:
-    """A request as ``gateway.Asked`` wants it."""
+    """A request, as ``gateway.Asked`` wants it."""
 
     def __init__(self, scope: Scope, receive: Receive, form: Form) -> None:
         self._scope, self._receive, self._form = scope, receive, form
         self.method: str = scope["method"]
         self.path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-        # Of two by one name, the first.
-        self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
-        self.query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        self.headers: Mapping[str, str] = {  # of two by one name, the first
+            name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])
+        }
+        self.query: reading.Pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
 
     async def body(self, most: int) -> bytes:
         return b"".join([piece async for piece in pieces(bounded(self._receive, most))])

@@ -1,8 +1,8 @@
 """Django: one client a process, ``get_speech()`` in async views and ``get_speech.blocking()`` in sync ones; its errors
 are answered properly, whoever's view raised them.
 
-Under ASGI the client lives on the server's loop, and sync views speak through it from their threads. Under WSGI there is
-no such loop: sync views share a client in a thread beside them, and async views, each in a loop of its own, have none.
+Under ASGI the client lives on the server's loop, and sync views speak through it from their threads. Under WSGI there
+is no such loop: sync views share a client in a thread beside them, and async views, each in its own loop, have none.
 """
 
 import asyncio
@@ -38,8 +38,8 @@ class Speech:
         """For async views: ``await get_speech().synthesize("Hello")``. Raises RuntimeError where there is none."""
         if self._server is None or not self._server.here:
             raise RuntimeError(
-                "no SpeechClient on this loop: install(globals()) in settings.py opens one, under ASGI (uvicorn); a sync "
-                "view takes get_speech.blocking()"
+                "no SpeechClient on this loop: install(globals()) in settings.py opens one, under ASGI (uvicorn); "
+                "a sync view takes get_speech.blocking()"
             )
         return self._server.client
 
@@ -102,7 +102,7 @@ class _Server(_Engine):
 
     def run(self, ask: Callable[[Client], Awaitable[T]]) -> T:
         if self.here:
-            raise RuntimeError("an async view would wait for itself: await get_speech() instead of get_speech.blocking()")
+            raise RuntimeError("an async view would wait for itself; it takes get_speech(), not get_speech.blocking()")
         return super().run(ask)
 
 
@@ -136,17 +136,18 @@ class SpeechMiddleware:
     sync_capable = async_capable = True
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
-        self._get_response = get_response
-        if iscoroutinefunction(get_response):
+        self._get_response, self._async = get_response, iscoroutinefunction(get_response)
+        if self._async:
             markcoroutinefunction(self)
         get_speech.begin()
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
-        return self._within(request) if iscoroutinefunction(self) else self._get_response(request)
+        return self._within(request) if self._async else self._get_response(request)
 
     async def _within(self, request: HttpRequest) -> HttpResponseBase:
         await get_speech.open()
-        return await self._get_response(request)
+        response: HttpResponseBase = await self._get_response(request)
+        return response
 
     def process_exception(self, _: HttpRequest, error: Exception) -> HttpResponseBase | None:
         if not isinstance(error, SpeechError):

@@ -14,7 +14,6 @@ from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, TypeVar, cast
 
 import django
-from asgiref.sync import iscoroutinefunction
 from django.conf import settings as configured
 from django.core.asgi import get_asgi_application
 from django.core.exceptions import SuspiciousOperation
@@ -63,8 +62,8 @@ def install(settings: client.Settings, *, prefix: str = "/speech") -> None:
     """``install(globals())`` at the end of settings.py: the client for the project's own views, and ElevenLabs' routes
     under *prefix*, whose base URL is then ``…/speech``.
 
-    The project does not start without ``SPEECH_CLIENT_KEYS``. The routes need ASGI. Django reads a whole body before it
-    asks anybody; where that is too much, ``application = Front(get_asgi_application(), "/speech")`` in asgi.py stops it.
+    The project does not start without ``SPEECH_CLIENT_KEYS``. The routes need ASGI. Django takes a whole body before it
+    asks anybody: in asgi.py, ``application = Front(get_asgi_application(), "/speech")`` bounds what the routes take.
     """
     settings["SPEECH_PREFIX"] = prefix
     settings["MIDDLEWARE"] = [f"{__name__}.GatewayMiddleware", *settings.get("MIDDLEWARE", ())]
@@ -77,7 +76,7 @@ class GatewayMiddleware(SpeechMiddleware):
         super().__init__(get_response)
         Doorkeeper(Settings.from_env())
         self._prefix: str = configured.SPEECH_PREFIX
-        if not iscoroutinefunction(self):
+        if not self._async:
             logger.warning("no routes under %s/: they need ASGI, such as uvicorn", self._prefix)
 
     async def _within(self, request: HttpRequest) -> HttpResponseBase:
@@ -123,7 +122,7 @@ def _ours(path: str, prefix: str) -> bool:
     return path.startswith(f"{prefix}/") if prefix else not is_valid_path(path)
 
 
-# ------------------------------------------------------------------------------------------------------------- as a view
+# ------------------------------------------------------------------------------------------------------------ as a view
 
 
 async def serve(request: HttpRequest, path: str) -> HttpResponseBase:
@@ -176,7 +175,7 @@ async def _pieces(listening: Listening) -> AsyncIterator[bytes]:
             yield piece
 
 
-# ----------------------------------------------------------------------------------------------------------------- forms
+# ---------------------------------------------------------------------------------------------------------------- forms
 
 
 @asynccontextmanager
@@ -188,7 +187,7 @@ async def _form(scope: asgi.Scope, receive: asgi.Receive) -> AsyncIterator[readi
         size = whole.tell()
         whole.seek(0)
         kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"").decode("latin-1")
-        parts = await asyncio.to_thread(_parsed, {"CONTENT_TYPE": kind, "CONTENT_LENGTH": size}, whole)
+        parts = await asyncio.to_thread(_parsed, {"CONTENT_TYPE": kind, "CONTENT_LENGTH": size}, cast(BinaryIO, whole))
     try:
         yield parts
     finally:
