@@ -44,6 +44,7 @@ def create(**settings: Any) -> asgi.App:
     """A project with the gateway at its root and nothing else: what ``serve`` serves where there is no host.
 
     *settings* are Django's: ``ROOT_URLCONF="my_voice.urls"`` brings routes of yours, and the gateway answers the rest.
+    A process has one configuration: those of a second call are not heard.
     """
     ours: dict[str, Any] = {
         "ALLOWED_HOSTS": ["*"],
@@ -53,8 +54,9 @@ def create(**settings: Any) -> asgi.App:
         "SECRET_KEY": secrets.token_urlsafe(32),
     }
     client.install(project := ours | settings)
-    configured.configure(**project)
-    django.setup()
+    if not configured.configured:
+        configured.configure(**project)
+        django.setup()
     return Front(get_asgi_application())
 
 
@@ -145,7 +147,8 @@ def _gateway(speech: SpeechClient) -> Gateway:
 
 class _Asked(asgi.Asked):
     def __init__(self, request: HttpRequest, path: str) -> None:
-        super().__init__({**request.scope, "path": path, "root_path": ""}, self._read, _form)
+        query = request.META["QUERY_STRING"].encode()  # which Django's test client has as text in its scope
+        super().__init__({**request.scope, "path": path, "root_path": "", "query_string": query}, self._read, _form)
         self._request = request
 
     async def _read(self) -> asgi.Message:
