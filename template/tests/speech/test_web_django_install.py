@@ -3,13 +3,14 @@
 import asyncio
 import gc
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 from asgiref.sync import markcoroutinefunction
 from django.core.asgi import get_asgi_application
 from django.core.wsgi import get_wsgi_application
@@ -244,6 +245,70 @@ async def test_a_bug_of_ours_wears_the_shape_too(monkeypatch: pytest.MonkeyPatch
         answer = await http.get("/speech/v1/models")
         assert (answer.status_code, answer.json()["detail"]["code"]) == (500, "internal_error")
         assert "NoneType" not in answer.text
+
+
+# ------------------------------------------------------------------------------------------------------ on real sockets
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[httpx.AsyncClient]:
+    """The project under uvicorn, as ``uvicorn project.asgi:application`` runs it."""
+    server = uvicorn.Server(uvicorn.Config(get_asgi_application(), port=0, lifespan="off", log_config=None))
+    running = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers={"xi-api-key": KEY}) as http:
+            yield http
+    finally:
+        server.should_exit = True
+        await running
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    for _ in range(250):
+        if holds():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it did not come true")
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("prefix", ["/speech", "/voice"])
+async def test_who_leaves_frees_the_slot(
+    prefix: str, speech_sandbox: SandboxThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the queue, and in the middle of a stream: Django cancels the view, and nothing is sent for nobody."""
+    monkeypatch.setenv("SPEECH_LIMITS", '{"standard": 1}')
+    stalls = {"x-sandbox-fault": "stall;after=3;s=60"}
+    async with serving() as http:
+        await http.get("/healthz")
+        pool = get_speech().policies.limiters["standard"].snapshot
+        say = f"{prefix}{SAY}/stream"
+        async with http.stream("POST", say, json={"text": "I leave halfway through."}, headers=stalls) as answer:
+            chunks = answer.aiter_bytes()
+            assert await anext(chunks)
+            for url in (say, f"{prefix}{SAY}"):
+                leaver = asyncio.create_task(http.post(url, json={"text": "I will not wait."}))
+                await eventually(lambda: sum(pool()["queued"].values()) == 1)
+                leaver.cancel()
+                await eventually(lambda: sum(pool()["queued"].values()) == 0)
+            assert pool()["in_flight"] == 1
+        await eventually(lambda: pool()["in_flight"] == 0)
+        assert (await http.post(say, json={"text": "Is there room?"})).status_code == 200
+    assert speech_sandbox.state()["calls"] == 2
+
+
+@pytest.mark.usefixtures("project")
+async def test_a_stream_that_breaks_is_broken_for_its_caller(speech_sandbox: SandboxThread) -> None:
+    """Never a clean end, which would be taken for whole audio; before the first byte it has a status."""
+    async with serving() as http:
+        speech_sandbox.set(faults=["cut;after=3"])
+        with pytest.raises(httpx.RemoteProtocolError):
+            await http.post(f"/speech{SAY}/stream", json={"text": "This breaks in the middle of it."})
+        speech_sandbox.set(credits=0)
+        assert (await http.post(f"/speech{SAY}/stream", json={"text": "And this before."})).status_code == 402
 
 
 # ----------------------------------------------------------------------------------------------------- in front of it
