@@ -24,12 +24,19 @@ from speech.answers import METRICS
 from speech.catalogue import DEFAULT_VOICE
 from speech.meter import Meter
 from speech.settings import Settings
+from speech.testing.plugin import SandboxThread
 from speech.web import workers
 from speech.wiring import SpeechClient
 
 SOURCE = Path(package.__file__).parents[package.__name__.count(".") + 1]
 SPEAK = f"/v1/text-to-speech/{DEFAULT_VOICE}"
 CLIENTS = "admin:admin-key-0123456789"
+ONE_SLOT = '{"flash": 1}'
+UPLOAD = (
+    b'--x\r\nContent-Disposition: form-data; name="model_id"\r\n\r\nscribe_v2\r\n'
+    b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp3"\r\nContent-Type: audio/mpeg\r\n\r\n'
+    b"ID3\x04" + bytes(200_000) + b"\r\n--x--\r\n"
+)
 
 
 class Service:
@@ -52,8 +59,12 @@ class Service:
         totals: dict[str, Any] = self.get("/usage").json()["totals"]
         return totals
 
+    def now(self) -> dict[str, Any]:
+        pool: dict[str, Any] = self.get("/usage").json()["now"]["pools"]["flash"]
+        return pool
+
     def limit(self) -> int:
-        return int(self.get("/usage").json()["now"]["pools"]["flash"]["limit"])
+        return int(self.now()["limit"])
 
     def busy(self) -> bool:
         return bool(self.get("/usage").json()["now"]["flights"])
@@ -98,10 +109,10 @@ def command(*argv: str, **variables: str) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(folder: Path, *argv: str, **variables: str) -> Iterator[Service]:
-    log = folder / "log"
+def serving(folder: Path, *argv: str, sandbox: bool = True, **variables: str) -> Iterator[Service]:
+    log, argv = folder / "log", (*argv, "--sandbox") if sandbox else argv
     with log.open("w") as stderr:
-        process = subprocess.Popen(**command("--sandbox", *argv, **variables), cwd=folder, stderr=stderr, text=True)
+        process = subprocess.Popen(**command(*argv, **variables), cwd=folder, stderr=stderr, text=True)
     try:
         yield Service(process, log)
     finally:
@@ -109,6 +120,23 @@ def serving(folder: Path, *argv: str, **variables: str) -> Iterator[Service]:
             process.send_signal(signal.SIGTERM)
             process.send_signal(signal.SIGTERM)
             process.wait(30)
+
+
+def half_an_upload(service: Service) -> socket.socket:
+    """All but its last hundred bytes."""
+    host, port = service.url.removeprefix("http://").split(":")
+    line = socket.create_connection((host, int(port)), timeout=20)
+    head = "POST /v1/speech-to-text HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    line.sendall(f"{head}Content-Length: {len(UPLOAD)}\r\n\r\n".encode() + UPLOAD[:-100])
+    return line
+
+
+def heard(line: socket.socket) -> bytes:
+    """What comes, until it is an answer."""
+    said = b""
+    while b"}" not in said and (more := line.recv(65536)):
+        said += more
+    return said
 
 
 # ------------------------------------------------------------------------------------------------------------ the start
@@ -179,6 +207,34 @@ def test_it_drains(tmp_path: Path, path: str, sig: int) -> None:
         assert service.process.wait(20) == 0
     assert [line["message"] for line in service.told()][-1] == "ended"
     assert not any("Traceback" in json.dumps(line) or line["level"] == "error" for line in service.told())
+
+
+def test_it_drains_what_streams_waits_and_arrives(tmp_path: Path) -> None:
+    """With one slot taken by a stream, two callers queued for it, an upload that is half here and one that never will
+    be: the stream comes whole, the queued are answered, the upload is told, and nothing is held or owed at the end."""
+    with SandboxThread() as vendor, ThreadPoolExecutor() as pool:
+        key = {"ELEVENLABS_BASE_URL": vendor.url, "ELEVENLABS_API_KEY": "sandbox-takes-any", "SPEECH_LIMITS": ONE_SLOT}
+        with serving(tmp_path, sandbox=False, SPEECH_ENV="development", SPEECH_GRACE_S="8", **key) as service:
+            stream = pool.submit(service.speak, "A long story.", "stall;after=3;s=3", f"{SPEAK}/stream")
+            eventually(lambda: service.now()["in_flight"])
+            queued = [pool.submit(service.speak, f"Number {n}, please.") for n in range(2)]
+            eventually(lambda: sum(service.now()["queued"].values()) == 2)
+            with half_an_upload(service) as late, half_an_upload(service):
+                service.process.send_signal(signal.SIGTERM)
+                eventually(lambda: service.get("/readyz").status_code == 503)
+                late.sendall(UPLOAD[-100:])
+                assert b"draining" in heard(late)
+                story = stream.result().content
+                for answer in (future.result() for future in queued):
+                    assert answer.status_code == 200 or answer.json()["detail"]["code"] == "draining"
+                usage, now = eventually(lambda: service.get("/usage").json()), service.now()
+                assert (now["in_flight"], sum(now["queued"].values())) == (0, 0)
+                assert usage["totals"]["uncertain_credits"] == 0
+                assert usage["totals"]["credits"] == vendor.state()["bill_credits"]
+                assert service.process.wait(20) == 0
+        assert not any(vendor.state()["in_flight"].values())
+        body = {"text": "A long story.", "model_id": "eleven_flash_v2_5"}
+        assert story == httpx.post(f"{vendor.url}{SPEAK}", json=body, headers={"xi-api-key": "any"}).content
 
 
 def test_the_grace_period_is_the_longest_it_takes(tmp_path: Path) -> None:
@@ -261,7 +317,7 @@ def test_workers_without_their_parent_end(tmp_path: Path) -> None:
 def children(pid: int) -> list[int]:
     """The workers: not the sandbox, nor what Python starts for itself."""
     found = subprocess.run(["ps", "-ww", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True).stdout
-    return [int(line.split()[0]) for line in found.splitlines() if "spawn_main" in line]
+    return [int(line.split()[0]) for line in found.splitlines() if re.search("spawn_main| serve ", line)]
 
 
 def running(pid: int) -> bool:
