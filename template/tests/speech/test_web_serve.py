@@ -261,7 +261,7 @@ def test_workers_without_their_parent_end(tmp_path: Path) -> None:
 def children(pid: int) -> list[int]:
     """The workers: not the sandbox, nor what Python starts for itself."""
     found = subprocess.run(["ps", "-ww", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True).stdout
-    return [int(line.split()[0]) for line in found.splitlines() if "spawn_main" in line]
+    return [int(line.split()[0]) for line in found.splitlines() if re.search("spawn_main| serve ", line)]
 
 
 def running(pid: int) -> bool:

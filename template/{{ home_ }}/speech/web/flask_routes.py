@@ -8,12 +8,13 @@ the host's (a login page, a CSRF token, a bound on bodies) stands in a machine's
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import chain
 from typing import Any, BinaryIO, cast
 
 from flask import Flask, Response, request
+from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.formparser import FormDataParser
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
@@ -117,13 +118,17 @@ class Gateway:
             def ask(client: Client) -> Listening:
                 return wire.listen(client, voice_id, how, body, query, terms)
 
-            return place(self._whole(ask) if how.whole else self._stream(ask))
+            response = self._whole(ask) if how.whole else self._stream(ask)
+            response.call_on_close(place.pop_all().close)
+            return response
 
     def transcribe(self) -> Response:
         terms = self._terms()
         with self._place() as place, _form(self._settings.max_upload_bytes) as parts:
             transcription = wire.transcription(parts, _query())
-            return place(self._whole(lambda client: client.open(transcription, terms, whole=True)))
+            response = self._whole(lambda client: client.open(transcription, terms, whole=True))
+            response.call_on_close(place.pop_all().close)
+            return response
 
     def _whole(self, ask: wsgi.Ask) -> Response:
         listening, audio = wsgi.whole(self._speech, ask, wsgi.line_of(request.environ))
@@ -133,19 +138,13 @@ class Gateway:
         stream = wsgi.Stream(self._speech, ask, wsgi.line_of(request.environ))
         return Response(stream, headers=wire.headers(stream.listening))
 
-    @contextmanager
-    def _place(self) -> Iterator[Callable[[Response], Response]]:
-        """Held until the response it is given for was sent; without one, to the end of the block."""
+    def _place(self) -> ExitStack:
+        """A thread's, to be given back at the end of the block, or of the response that takes it over."""
         if not self._places.acquire(blocking=False):
             raise Overloaded("All threads of this process wait for upstream; try again.", retry_after_s=1)
-        responses: list[Response] = []
-        try:
-            yield lambda response: responses.append(response) or response
-        finally:
-            if responses:
-                responses[0].call_on_close(self._places.release)
-            else:
-                self._places.release()
+        place = ExitStack()
+        place.callback(self._places.release)
+        return place
 
     def models(self) -> Response:
         self._caller()
@@ -227,6 +226,10 @@ def _form(most: int) -> Iterator[Iterator[tuple[str, str | reading.Upload]]]:
     finally:
         for part in files.values():
             part.close()
+
+
+def _upload(part: FileStorage) -> reading.Upload:
+    return reading.Upload(cast(BinaryIO, part.stream), part.filename or "audio", part.mimetype)
 
 
 def respond(answer: Answer) -> Response:

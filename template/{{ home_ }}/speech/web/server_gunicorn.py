@@ -1,8 +1,8 @@
 """gunicorn: a supervisor, and one worker or several that share one port. For every framework that speaks WSGI.
 
-A worker has a thread for every request under way: for those that upstream answers, for ``wsgi.QUEUED_MAX`` that wait for
-a slot, and some that keep saying how the service is. A connection without a request takes none; a caller who sends its
-headers or its body slowly holds one as long: let a proxy that buffers requests stand before it.
+A worker has a thread for every request under way: for those that upstream answers, for ``wsgi.QUEUED_MAX`` that wait
+for a slot, and some that keep saying how the service is. A connection without a request takes none; a caller who sends
+headers or a body slowly holds one as long: let a proxy that buffers requests stand before it.
 """
 
 import logging
@@ -22,10 +22,9 @@ if sys.platform == "win32":
 
     raise SettingsError("serve wants gunicorn, which Windows has not; serve create_app() with waitress there")
 
-from gunicorn.app.base import BaseApplication
-from gunicorn.arbiter import Arbiter
-from gunicorn.errors import HaltServer
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
+from gunicorn.arbiter import Arbiter, HaltServer  # type: ignore[import-untyped]
+from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
 from ..client import Client
 from ..settings import Settings
@@ -54,7 +53,7 @@ def run(listener: socket.socket, run_dir: Path, processes: int) -> int:
     return 0
 
 
-class Application(BaseApplication):
+class Application(BaseApplication):  # type: ignore[misc]
     """gunicorn's settings, and where a worker gets what it serves."""
 
     def __init__(self, run_dir: Path, processes: int) -> None:
@@ -76,7 +75,7 @@ class Application(BaseApplication):
         return application()
 
 
-class Supervisor(Arbiter):
+class Supervisor(Arbiter):  # type: ignore[misc]
     """gunicorn's, but for how it ends: told once, the workers end in order; told twice, at once."""
 
     SIGNALS = [signal.SIGINT, signal.SIGTERM]
@@ -84,8 +83,9 @@ class Supervisor(Arbiter):
     def __init__(self, app: Application, listener: socket.socket) -> None:
         super().__init__(app)
         self.LISTENERS, self._grace_s, self.told = [listener], app.settings.grace_s, 0
-        theirs = logging.getLogger("gunicorn.error")  # not what a caller sent wrong; what happens when, we say ourselves
-        theirs.propagate, theirs.level = True, logging.ERROR
+        theirs = logging.getLogger("gunicorn.error")  # its failures; what happens when, we say ourselves
+        theirs.setLevel(logging.ERROR)
+        theirs.propagate = True
 
     def signal(self, sig: int, frame: FrameType | None) -> None:
         self.told += 1
@@ -109,14 +109,14 @@ class Supervisor(Arbiter):
                 self.reap_workers()
 
     def spawn_worker(self) -> int:
-        """Its process ends here: what is further up on the stack is the supervisor's to close."""
+        """Its process ends here: what is further up on the stack or waits for the exit is the supervisor's to close."""
         try:
             return int(super().spawn_worker())
         except SystemExit as end:
             os._exit(int(end.code or 0))
 
 
-class Worker(ThreadWorker):
+class Worker(ThreadWorker):  # type: ignore[misc]
     """gunicorn's, but for how it ends: it goes on listening and says that it takes nothing new, until all is done."""
 
     def load_wsgi(self) -> None:
@@ -131,7 +131,7 @@ class Worker(ThreadWorker):
     def init_signals(self) -> None:
         super().init_signals()
         signal.signal(signal.SIGINT, self.handle_exit)  # a terminal tells the whole group
-        self._posted_at, self._ends_at = 0, math.inf
+        self._ends_at, self._ticked_at, self._posted_at = math.inf, -math.inf, 0
 
     def handle_exit(self, *_: object) -> None:
         self._ends_at = min(self._ends_at, time.monotonic() + self._grace_s)
@@ -155,10 +155,12 @@ class Worker(ThreadWorker):
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         super().wait_for_and_dispatch_events(min(timeout, TICK_S))
-        if self.alive:
+        if self.alive and time.monotonic() >= self._ticked_at + TICK_S:
+            self._ticked_at = time.monotonic()
             self._tick()
 
     def _tick(self) -> None:
+        """Waits for the client's loop: were that stuck, the supervisor would miss our heartbeat and replace us."""
         self._posted_at = self._speech.run(lambda client: workers.post(cast(SpeechClient, client), self._posted_at))
         if self._ends_at < math.inf and self._drained(self._ends_at - time.monotonic()):
             self.set_accept_enabled(False)

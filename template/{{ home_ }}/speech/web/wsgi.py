@@ -35,8 +35,9 @@ class CallerLeft(Exception):
 
 
 def places(settings: Settings) -> int:
-    """How many may wait for upstream at once, each of them in a thread."""
-    return sum(settings.plan[pool] for pool in HTTP_POOLS) + min(settings.queue_size, QUEUED_MAX)
+    """How many may wait for upstream or listen to it at once, each of them in a thread of this process."""
+    slots = sum(settings.plan[pool] for pool in HTTP_POOLS)
+    return slots + min(settings.queue_size * len(HTTP_POOLS), QUEUED_MAX)
 
 
 def line_of(environ: Mapping[str, Any]) -> socket.socket | None:
