@@ -1,16 +1,14 @@
 """What came in over HTTP, before any framework: read, or refused with the right words."""
 
-import asyncio
 import io
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from speech.errors import InvalidRequest, Overloaded
 from speech.request import Priority
-from speech.web import answer, asgi, reading, wire
+from speech.web import answer, reading, wire
 from speech.web.reading import Upload
 
 WAV = b"RIFF$\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x80>\x00\x00\x00}\x00\x00\x02\x00\x10\x00"
@@ -235,45 +233,3 @@ def test_the_frameworks_own_words_are_ours(status: int, expected: tuple[int, str
     stray = wire.Stray(status)
     assert (stray.status, stray.code) == expected
     assert status not in (404, 405) or "/v1/speech-to-text" in stray.message
-
-
-# leavers
-
-
-async def test_cached_audio_stops_for_a_leaver() -> None:
-    """``send`` returns at once when nobody is there, so only a breath between pieces lets us hear of it."""
-    sent = []
-
-    async def cached() -> AsyncIterator[bytes]:
-        yield bytes(10 * 2**20)
-
-    async def play() -> None:
-        async for piece in asgi.paced(cached()):
-            sent.append(len(piece))
-
-    async def receive() -> dict[str, str]:
-        return {"type": "http.disconnect"}
-
-    with pytest.raises(asgi.CallerLeft):
-        await asgi.unless_left(play(), receive)
-    assert sum(sent) < 2**20 and max(sent) <= asgi.PIECE
-
-
-async def test_work_has_ended_when_the_leaver_is_reported() -> None:
-    """Whoever goes on after CallerLeft finds every slot given back."""
-    ended = []
-
-    async def work() -> None:
-        try:
-            await asyncio.sleep(60)
-        finally:
-            await asyncio.sleep(0)
-            ended.append(True)
-
-    async def receive() -> dict[str, str]:
-        await asyncio.sleep(0)
-        return {"type": "http.disconnect"}
-
-    with pytest.raises(asgi.CallerLeft):
-        await asgi.unless_left(work(), receive)
-    assert ended

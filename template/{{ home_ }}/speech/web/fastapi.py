@@ -15,7 +15,12 @@ from ..wiring import SpeechClient
 
 def get_speech(connection: HTTPConnection) -> SpeechClient:
     """The application's client: ``speech: SpeechClient = Depends(get_speech)``."""
-    speech = getattr(connection.app.state, "speech", None)
+    return client_of(connection.app)
+
+
+def client_of(app: Any) -> SpeechClient:
+    """For as long as *app* runs. Raises RuntimeError before and without ``install``."""
+    speech = getattr(app.state, "speech", None)
     if speech is None:
         raise RuntimeError("no SpeechClient yet: install(app) opens one when the application starts (its lifespan)")
     return cast(SpeechClient, speech)

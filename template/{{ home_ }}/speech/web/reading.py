@@ -23,6 +23,10 @@ def malformed(message: str) -> InvalidRequest:
     return InvalidRequest(message, code="malformed")
 
 
+def too_large(most: int) -> InvalidRequest:
+    return InvalidRequest(f"The request is larger than {most} bytes", code="too_large")
+
+
 def json_object(body: bytes) -> dict[str, Any]:
     """A body's fields, without the nulls. What only Python would take (NaN, UTF-16, a million levels) is malformed."""
     try:

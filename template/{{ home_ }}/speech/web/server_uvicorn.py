@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from importlib import import_module
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 import uvicorn
 
 from .. import logs
+from ..answers import FRAMEWORK
 from ..client import Client
 from ..settings import Settings
 from ..wiring import SpeechClient
@@ -25,6 +27,7 @@ from . import workers
 from .serve import BACKLOG, application
 
 logger = logging.getLogger(__name__)
+adapter = import_module(f".{FRAMEWORK}", __package__)
 
 KEEP_ALIVE_S = 65  # longer than the usual load balancer's minute, so that it never writes to a closed connection
 LAST_WORDS_S = 2  # for answers that say that there will be none
@@ -71,7 +74,7 @@ class Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._task.cancel)
 
     async def on_tick(self, counter: int) -> bool:
-        speech: SpeechClient = self._app.state.speech
+        speech: SpeechClient = adapter.client_of(self._app)
         self._posted_at = await workers.post(speech, self._posted_at)
         if self._parent and os.getppid() != self._parent:  # nobody is left to tell us
             self._ends_at = self._ends_at or time.monotonic() + self._grace_s
@@ -90,7 +93,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
-        await workers.publish(self._app.state.speech)
+        await workers.publish(adapter.client_of(self._app))
         logger.info("ended")
 
 

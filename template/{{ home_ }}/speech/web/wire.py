@@ -149,16 +149,20 @@ def refused(error: SpeechError) -> Answer:
 
 
 class Stray(SpeechError):
-    """What a framework says by itself: no such route, no such method, a body that is no form. The status is its."""
+    """What a framework says by itself: no such route, no such method, a body that is no form. The status and *headers*
+    (``Allow``) are its."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, headers: Mapping[str, str] | None = None) -> None:
         code, message = _STRAY.get(status, _STRAY[422])
         super().__init__(message, code=code)
-        self._status = 422 if code == "malformed" else status
+        self._status, self._headers = 422 if code == "malformed" else status, headers or {}
 
     @property
     def status(self) -> int:
         return self._status
+
+    def headers(self) -> dict[str, str]:
+        return {**super().headers(), **self._headers}
 
 
 _STRAY = {
