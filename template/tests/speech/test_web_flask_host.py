@@ -42,7 +42,7 @@ def test_a_greeting_is_spoken_and_paid_once(client: FlaskClient, speech_sandbox:
 def test_an_account_without_credits_is_said_in_plain_words(client: FlaskClient, speech_sandbox: SandboxThread) -> None:
     speech_sandbox.set(credits=0)
     answer = client.get("/greetings/Ada")
-    assert (answer.status_code, answer.json["detail"]["code"]) == (402, "insufficient_credits")
+    assert (answer.status_code, answer.get_json()["detail"]["code"]) == (402, "insufficient_credits")
     assert speech_sandbox.state()["bill_credits"] == 0
 
 

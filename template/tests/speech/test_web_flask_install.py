@@ -7,12 +7,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask, abort
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 import speech as package
+from speech.client import Client
 from speech.settings import SettingsError
 from speech.testing.plugin import SandboxThread
 from speech.web import get_speech, install
@@ -37,13 +40,18 @@ def running(app: Flask) -> Iterator[FlaskClient]:
         app.extensions["speech"].close()
 
 
+def detail(answer: TestResponse) -> dict[str, Any]:
+    found: dict[str, Any] = answer.get_json()["detail"]
+    return found
+
+
 def test_the_hosts_own_errors_stay_its_own() -> None:
     """Outside the prefix nothing is ours: no 404, no 405, no shape."""
     app = Flask(__name__)
     install(app)
 
     @app.get("/orders/<int:number>")
-    def order(number: int) -> None:
+    def order(number: int) -> str:
         abort(404, "no such order")
 
     with running(app) as http:
@@ -61,7 +69,7 @@ def test_the_routes_are_under_a_prefix() -> None:
         spoken = http.post(f"/speech{SAY}", json={"text": "Under a prefix."}, headers=MINE)
         assert (spoken.status_code, spoken.headers["content-type"]) == (200, "audio/mpeg")
         assert http.get("/speech/dashboard", headers=MINE).status_code == 200
-        assert http.get("/speech/nothing").json["detail"]["code"] == "not_offered"
+        assert detail(http.get("/speech/nothing"))["code"] == "not_offered"
         assert not [rule for rule in app.url_map.iter_rules() if rule.rule.startswith("/speech")]
 
 
@@ -78,7 +86,7 @@ def test_at_the_root_the_hosts_routes_come_first() -> None:
         assert http.get("/healthz").text == "mine"
         assert "<h1>Method Not Allowed</h1>" in http.post("/healthz").text
         assert http.get("/v1/models", headers=MINE).status_code == 200
-        assert http.get("/nothing").json["detail"]["code"] == "not_offered"
+        assert detail(http.get("/nothing"))["code"] == "not_offered"
 
 
 def test_the_hosts_rules_for_people_are_not_for_machines() -> None:
@@ -89,35 +97,36 @@ def test_the_hosts_rules_for_people_are_not_for_machines() -> None:
     app.before_request(lambda: abort(403))
     app.register_error_handler(Exception, lambda error: ("the host's", 500))
     with running(app) as http:
-        assert http.get("/speech/nothing").json["detail"]["code"] == "not_offered"
+        assert detail(http.get("/speech/nothing"))["code"] == "not_offered"
         assert http.post(f"/speech{SAY}", json={"text": "I have a key."}, headers=MINE).status_code == 200
 
 
-def test_an_error_in_a_route_of_the_host_is_a_proper_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def drain(client: Client) -> None:
+    client.drain()
+
+
+def test_an_error_in_a_route_of_the_host_is_a_proper_answer() -> None:
     """The vendor's shape, the status, and when to come back."""
     app = Flask(__name__)
     install(app)
 
     @app.get("/greet")
     def greet() -> str:
-        async def drain(client: package.SpeechClient) -> None:
-            client.drain()
-
         get_speech().run(drain)
         return str(get_speech().synthesize("Hello"))
 
     with running(app) as http:
         answer = http.get("/greet")
-        assert (answer.status_code, answer.json["detail"]["code"]) == (503, "draining")
+        assert (answer.status_code, detail(answer)["code"]) == (503, "draining")
         assert answer.headers["retry-after"] == "1"
-        assert answer.headers["x-speech-request-id"] == answer.json["detail"]["request_id"]
+        assert answer.headers["x-speech-request-id"] == detail(answer)["request_id"]
         assert http.get("/speech/readyz").status_code == 503
 
 
 def test_a_route_without_a_client_says_what_is_missing() -> None:
     """Not a KeyError from the inside."""
     app = Flask(__name__)
-    app.add_url_rule("/greet", view_func=lambda: get_speech().synthesize("Hello"))
+    app.add_url_rule("/greet", view_func=lambda: get_speech().synthesize("Hello").data)
     app.testing = True
     with pytest.raises(RuntimeError, match=r"install\(app\)"):
         app.test_client().get("/greet")
@@ -139,9 +148,9 @@ def test_nothing_starts_before_the_first_call() -> None:
     install(app)
     assert threading.active_count() == before
     with running(app) as http:
-        assert http.get("/speech/healthz").status_code == 200
+        assert http.get("/nothing").status_code == 404
         assert threading.active_count() == before
-        assert http.get("/speech/readyz").status_code == 200
+        assert http.get("/speech/healthz").status_code == 200
         assert threading.active_count() == before + 1
     assert threading.active_count() == before
 
@@ -169,5 +178,5 @@ def test_a_bug_of_ours_wears_the_shape_too(monkeypatch: pytest.MonkeyPatch) -> N
     with running(app) as http:
         monkeypatch.setattr("speech.web.account.models", lambda client: client.no_such_thing)
         answer = http.get("/speech/v1/models", headers=MINE)
-        assert (answer.status_code, answer.json["detail"]["code"]) == (500, "internal_error")
+        assert (answer.status_code, detail(answer)["code"]) == (500, "internal_error")
         assert "no_such_thing" not in answer.text

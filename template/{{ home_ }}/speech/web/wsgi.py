@@ -1,5 +1,5 @@
-"""The gateway as a WSGI application, for any framework to mount; and what WSGI leaves to its applications: to notice who
-left and what is too large, and to break what can't be ended.
+"""The gateway as a WSGI application, for any framework to mount; and what WSGI leaves to its applications: to notice
+who left and what is too large, and to break what can't be ended.
 
 A thread that waits hears of nobody. Under gunicorn the caller's connection is in the environment, and the client's loop
 watches it while the thread waits: who hangs up, in the queue or in the middle of a stream, is noticed at once. Where it
@@ -100,9 +100,7 @@ class Application:
         with self._form(environ, gateway.upload_max) as parts:
             return self._speech.run(lambda _: unless_left(gateway.hear(parts, ask.query, terms), line))
 
-    def _speak(
-        self, voice: str, manner: wire.Manner, environ: Environ, ask: Ask, held: ExitStack
-    ) -> "Answer | Stream":
+    def _speak(self, voice: str, manner: wire.Manner, environ: Environ, ask: Ask, held: ExitStack) -> "Answer | Stream":
         gateway, line = self._gateway(), line_of(environ)
         terms = gateway.terms(ask.headers)
         self._take_place(held)
@@ -144,7 +142,7 @@ class _Body:
 
 
 class Stream(Iterator[bytes]):
-    """Audio as it comes. An error before its first byte is raised when it is made; one after it breaks the connection."""
+    """Audio as it comes. An error before its first byte is raised as it is made; one after it breaks the connection."""
 
     def __init__(self, speech: Blocking, listen: Callable[[], Listening], line: Line) -> None:
         self._speech, self._line, self._ended = speech, line, False
@@ -256,9 +254,9 @@ def _hung_up(line: socket.socket) -> bool:
 def cut(line: Line) -> ConnectionResetError:
     """Reset the connection; what to raise then, which no server takes for a failure of its own.
 
-    The last chunk is missing anyway; but who asks by HTTP/1.0, as many a proxy does, knows a whole answer by nothing but
-    the connection's orderly end, and must get none. So the socket is closed as one that has bytes to throw away; its
-    number stays taken, because the server will close it once more.
+    The last chunk is missing anyway; but who asks by HTTP/1.0, as many a proxy does, knows a whole answer by nothing
+    but the connection's orderly end, and must get none. So the socket is closed as one that has bytes to throw away;
+    its number stays taken, because the server will close it once more.
     """
     if line is not None:
         line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
