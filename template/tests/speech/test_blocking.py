@@ -148,6 +148,17 @@ def test_snapshot_is_taken_on_the_loop(speech: Blocking) -> None:
     assert speech.snapshot()["at"] > 0
 
 
+def test_whatever_else_there_is_to_ask_is_asked_on_the_loop(speech: Blocking, toys: list[Toy]) -> None:
+    """Of the client itself, for who has to know it."""
+
+    async def ask(client: Client) -> tuple[Client, int]:
+        return client, threading.get_ident()
+
+    client, thread = speech.run(ask)
+    speech.synthesize("x")
+    assert client is cast(Any, toys[0]) and toys[0].threads == {thread}
+
+
 def test_closing_ends_the_thread_and_further_calls_are_refused(toys: list[Toy]) -> None:
     """Twice is as good as once."""
     before = threading.active_count()

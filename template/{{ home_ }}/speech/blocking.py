@@ -46,6 +46,10 @@ class Blocking:
     def transcribe(self, audio: bytes | str | Path | BinaryIO, **wishes: Any) -> Transcript:
         return self._engine().run(lambda client: client.transcribe(audio, **wishes))
 
+    def run(self, ask: Callable[[Client], Awaitable[T]]) -> T:
+        """Whatever else there is to *ask*: what it gives, awaited on the client's loop."""
+        return self._engine().run(ask)
+
     def snapshot(self) -> dict[str, Any]:
         """Of this process."""
         return self._engine().run(_snapshot)
