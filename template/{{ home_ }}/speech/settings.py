@@ -168,6 +168,8 @@ class Settings:
 
     def check(self, backend: str) -> None:
         """Raise SettingsError for values that are right alone and wrong together, or with this cache backend."""
+        if backend == "redis" and not self.redis_url:
+            raise SettingsError(f"REDIS_URL is not set, and cache_backend is redis; allowed: {_REDIS.allowed}")
         budgets = {self.daily_budget_usd, self.monthly_budget_usd, *(c.daily_usd for c in self.callers.values())}
         if backend == "memory" and self.env != "development" and budgets != {None}:
             why = f"SPEECH_ENV is '{self.env}' and a budget is set, which the memory backend forgets at a restart"
