@@ -50,16 +50,17 @@ class RedisServer:
             return b""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def redis_server() -> Iterator[RedisServer]:
+    """REDIS_URL names it, also for a service that serves many tests."""
     server = RedisServer()
-    yield server
+    with pytest.MonkeyPatch.context() as environ:
+        environ.setenv("REDIS_URL", server.url)
+        yield server
     server.kill()
 
 
 @pytest.fixture(autouse=True)
-def backend(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> RedisServer:
-    """REDIS_URL names it."""
+def backend(redis_server: RedisServer) -> RedisServer:
     redis_server.say(b"FLUSHALL")
-    monkeypatch.setenv("REDIS_URL", redis_server.url)
     return redis_server

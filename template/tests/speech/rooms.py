@@ -3,6 +3,9 @@
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from speech.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -13,6 +16,11 @@ class Room:
     cache_stale_s: float = 60.0
     redis_url: str = field(default_factory=lambda: os.environ.get("REDIS_URL", ""))
     account: str = "an-account"
+
+
+def settings(**values: Any) -> Settings:
+    """Settings that the rendered backend works with, wherever the tests have it."""
+    return Settings(redis_url=os.environ.get("REDIS_URL", ""), **values)
 
 
 def key(number: int) -> str:

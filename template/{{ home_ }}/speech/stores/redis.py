@@ -59,6 +59,6 @@ async def _check(connection: Connection, cache_max_bytes: int) -> None:
     memory = await connection.redis.info("memory")
     policy, most = memory["maxmemory_policy"], memory["maxmemory"]
     if policy.startswith("allkeys"):
-        raise RuntimeError(f"maxmemory-policy is {policy}, which evicts money and slots; allowed: noeviction, volatile-*")
+        raise RuntimeError(f"maxmemory-policy is {policy}, which evicts money too; allowed: noeviction, volatile-*")
     if policy == "noeviction" and 0 < most < cache_max_bytes:
         raise RuntimeError(f"maxmemory is {most} bytes, less than SPEECH_CACHE_MAX_MB: Redis will refuse every write")

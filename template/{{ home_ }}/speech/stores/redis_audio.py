@@ -19,6 +19,7 @@ from .redis_scripts import HOLD_S, Away, Heartbeat, Scripts
 
 MAGIC = b"SPK1"
 HEADER = struct.Struct(">4sI")  # magic, bytes of meta
+TOLD_S = 0.1  # for which what a put said of the size need not be asked again
 LOOK_S = 1.0  # who waits looks for himself, should the message be lost
 
 Found = tuple[Kept, float]  # and its age in seconds
@@ -30,7 +31,7 @@ class RedisAudio:
     def __init__(self, scripts: Scripts, inbox: Inbox, bytes_max: int, age_s_max: float) -> None:
         self._scripts, self._inbox = scripts, inbox
         self._bytes_max, self._age_us_max = bytes_max, max(1, int(age_s_max * 1e6))
-        self._size: list[int] | None = None  # told by the last put, for who asks next
+        self._size, self._told_at = [0, 0], float("-inf")
         self._claims: dict[str, str] = {}
         self._waiting: dict[asyncio.Event, str] = {}
         self._heartbeat = Heartbeat(self._claims, self._renew)
@@ -43,7 +44,7 @@ class RedisAudio:
         """In the same step the right to it ends, so who has waited is woken when it is there."""
         voice, token = kept.meta.get("voice_id") or "", self._claims.get(key, "")
         bounds = self._bytes_max, self._age_us_max
-        self._size = await self._run("put", key, _encode(kept), voice, *bounds, token)
+        self._size, self._told_at = await self._run("put", key, _encode(kept), voice, *bounds, token), now()
         if token:
             self._claims.pop(key, None)
 
@@ -58,12 +59,14 @@ class RedisAudio:
                 await asyncio.shield(self._scripts.later(self._run("free", key, token)))
 
     async def purge(self, voice_id: str | None) -> int:
-        self._size = None
+        self._told_at = float("-inf")
         return int(await self._run("purge", voice_id or ""))
 
     async def stats(self) -> dict[str, int]:
-        size, self._size = self._size or await self._run("stats", self._age_us_max), None
-        return {"entries": size[0], "bytes": size[1], "bytes_max": self._bytes_max}
+        if now() - self._told_at > TOLD_S:
+            self._size = await self._run("stats", self._age_us_max)
+        entries, size = self._size
+        return {"entries": entries, "bytes": size, "bytes_max": self._bytes_max}
 
     async def aclose(self) -> None:
         await self._heartbeat.aclose()

@@ -35,13 +35,16 @@ class RedisSeats:
         return taken
 
     async def free(self, caller: str) -> None:
-        name = _name(caller)
-        seat = self._of(name)[0]
-        del self._taken[seat]
-        await asyncio.shield(self._scripts.later(self._run("free", name, seat)))
+        if seats := self._of(_name(caller)):
+            await asyncio.shield(self._give_back(seats[0]))
 
     async def aclose(self) -> None:
         await self._heartbeat.aclose()
+        for seat in list(self._taken):
+            self._give_back(seat)
+
+    def _give_back(self, seat: str) -> "asyncio.Task[object]":
+        return self._scripts.later(self._run("free", self._taken.pop(seat), seat))
 
     def _of(self, name: str) -> list[str]:
         return [seat for seat, taken_by in self._taken.items() if taken_by == name]
