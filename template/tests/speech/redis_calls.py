@@ -17,6 +17,11 @@ import speech as package
 SOURCE = Path(package.__file__).parents[package.__name__.count(".") + 1]
 
 
+def environ() -> dict[str, str]:
+    """Of a child process that imports the package, and asks the same Redis."""
+    return os.environ | {"PYTHONPATH": str(SOURCE)}
+
+
 async def eventually(holds: Callable[[], bool], within_s: float = 10) -> None:
     """It comes true."""
     until = time.monotonic() + within_s

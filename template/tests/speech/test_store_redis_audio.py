@@ -1,7 +1,6 @@
 """What Redis alone can say of audio and claims: its clock, its bounds, its silences, and processes that are killed."""
 
 import asyncio
-import os
 import random
 import signal
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from backend_redis import RedisServer
-from redis_calls import SOURCE, asked, eventually, nap, proxied
+from redis_calls import asked, environ, eventually, nap, proxied
 from rooms import Room, key
 
 import speech as package
@@ -62,8 +61,7 @@ async def others() -> AsyncIterator[Stores]:
 @pytest.fixture
 def holder() -> "subprocess.Popen[str]":
     """A process that has a claim and a seat; to be killed by whoever asks for it."""
-    environ = os.environ | {"PYTHONPATH": str(SOURCE)}
-    process = subprocess.Popen([sys.executable, "-c", HOLDER], stdout=subprocess.PIPE, text=True, env=environ)
+    process = subprocess.Popen([sys.executable, "-c", HOLDER], stdout=subprocess.PIPE, text=True, env=environ())
     assert process.stdout and process.stdout.readline() == "held\n"
     return process
 
@@ -128,7 +126,7 @@ async def test_an_entry_that_was_evicted_is_no_longer_counted(stores: Stores, ba
 async def test_bounds_hold_over_all_processes(backend: RedisServer) -> None:
     """Against a model: what two of them put, hear and purge, in any order."""
     chance, room = random.Random(7), Room(Path("nowhere"), cache_max_bytes=20_000)
-    both = store.open(room), store.open(room)
+    both, watcher = (store.open(room), store.open(room)), store.open(room)
     model: OrderedDict[str, int] = OrderedDict()
     for _ in range(600):
         audio, name = chance.choice(both).audio, key(chance.randrange(12))
@@ -147,9 +145,9 @@ async def test_bounds_hold_over_all_processes(backend: RedisServer) -> None:
         else:
             assert await audio.purge(chance.choice(["v", None])) == len(model)
             model.clear()
-        stats = await both[0].audio.stats()
+        stats = await watcher.audio.stats()
         assert (stats["entries"], stats["bytes"]) == (len(model), sum(model.values()))
-    for stores in both:
+    for stores in (*both, watcher):
         await stores.close()
 
 
