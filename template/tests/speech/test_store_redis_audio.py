@@ -18,7 +18,7 @@ from rooms import Room, key
 import speech as package
 from speech.answers import store
 from speech.cache import AudioCache, Kept
-from speech.stores import Stores, redis_audio, redis_scripts
+from speech.stores import Stores, redis_audio, redis_scripts, redis_seats
 from speech.stores.redis_connection import PATIENCE_S
 from speech.stores.redis_scripts import Away
 
@@ -230,8 +230,10 @@ async def test_what_a_paused_process_held_is_free_and_nobody_minds(
     await other.close()
 
 
-async def test_who_is_cancelled_while_he_asks_holds_nothing(stores: Stores, others: Stores) -> None:
+async def test_who_is_cancelled_while_he_asks_holds_nothing(others: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     """At whatever moment of it."""
+    monkeypatch.setattr(redis_audio, "HOLD_S", 60)  # so that nothing just lapses
+    monkeypatch.setattr(redis_seats, "HOLD_MS", 60_000)
     async with proxied(delay_s=0.005) as url:
         far = store.open(Room(Path("nowhere"), redis_url=url))
         assert await claimed(far) is None
@@ -244,11 +246,9 @@ async def test_who_is_cancelled_while_he_asks_holds_nothing(stores: Stores, othe
             await asyncio.wait([asking, sitting])
             if not sitting.cancelled():
                 await far.seats.free("alice")
-        began = time.monotonic()
-        assert await claimed(others) is None
         await far.close()
+        assert await claimed(others) is None
         assert await others.seats.take("alice", 1)
-        assert time.monotonic() - began < 1  # so nothing had to lapse
 
 
 async def test_without_redis_everybody_pays_for_himself(
@@ -312,18 +312,3 @@ async def test_seats_without_redis_are_this_processs(stores: Stores, others: Sto
     while not await full() and time.monotonic() < until:
         await asyncio.sleep(0.1)
     assert await full()
-
-
-@pytest.mark.parametrize(("memory", "why"), [("allkeys-lru 0", "evicts"), ("noeviction 900kb", "refuse every write")])
-async def test_a_memory_policy_that_loses_money_is_found(
-    stores: Stores, backend: RedisServer, memory: str, why: str
-) -> None:
-    """By ``check``, before it happens."""
-    policy, most = memory.split()
-    await stores.check()
-    try:
-        backend.say(f"CONFIG SET maxmemory-policy {policy} maxmemory {most}".encode())
-        with pytest.raises(RuntimeError, match=why):
-            await stores.check()
-    finally:
-        backend.say(b"CONFIG SET maxmemory-policy noeviction maxmemory 0")

@@ -55,8 +55,16 @@ def unsupported() -> str | None:
 
 
 async def _check(connection: Connection, cache_max_bytes: int) -> None:
-    """Raise RuntimeError where keys vanish, or are refused, once the server's memory is full."""
-    memory = await connection.redis.info("memory")
+    """Raise RuntimeError where keys vanish, or are refused, once the server's memory is full.
+
+    Who may not ask for INFO hears nothing.
+    """
+    from redis.exceptions import NoPermissionError
+
+    try:
+        memory = await connection.redis.info("memory")
+    except NoPermissionError:
+        return
     policy, most = memory["maxmemory_policy"], memory["maxmemory"]
     if policy.startswith("allkeys"):
         raise RuntimeError(f"maxmemory-policy is {policy}, which evicts money too; allowed: noeviction, volatile-*")

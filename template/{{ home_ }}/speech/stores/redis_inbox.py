@@ -3,9 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .redis_connection import PATIENCE_S, Connection
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 AGAIN_S = 0.5
 
@@ -31,12 +34,12 @@ class Inbox:
 
     def open(self) -> None:
         """Begin to listen, if we don't yet."""
-        self._task = self._task or asyncio.create_task(self._listen())
+        self._task = self._task or asyncio.create_task(self._listen(self._connection.inbox))
 
     async def ready(self) -> None:
         """Open it, and wait until everybody has joined, or it was tried in vain: but once, and not for long."""
         if not self._tried.is_set():
-            self.open()
+            self.open()  # which may import redis-py, half a second of it: our patience is with Redis
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._tried.wait(), PATIENCE_S)
             self._tried.set()
@@ -46,12 +49,12 @@ class Inbox:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def _listen(self) -> None:
+    async def _listen(self, redis: "Redis") -> None:
         from redis.exceptions import RedisError
 
         while True:
             with suppress(RedisError, OSError):
-                async with self._connection.inbox.pubsub() as channels:
+                async with redis.pubsub() as channels:
                     await channels.subscribe(*self._ears)
                     async for message in channels.listen():
                         await self._hear(message)
