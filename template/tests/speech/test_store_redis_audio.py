@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 from backend_redis import RedisServer
-from redis_calls import asked, environ, eventually, nap, proxied
-from rooms import Room, key
+from rooms import Room, environ, eventually, key
 
 import speech as package
 from speech.answers import store
@@ -161,11 +160,11 @@ async def test_a_hit_is_one_command_and_a_miss_three(stores: Stores, backend: Re
             await cache.keep(key(nth), ENTRY)
 
     await miss(1)
-    before = asked(backend)
+    before = backend.scripts_run()
     await miss(2)
-    assert asked(backend) - before == 3
+    assert backend.scripts_run() - before == 3
     assert await cache.get(key(2)) == ENTRY
-    assert asked(backend) - before == 4
+    assert backend.scripts_run() - before == 4
 
 
 async def test_who_waits_is_woken(stores: Stores, others: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,11 +229,13 @@ async def test_what_a_paused_process_held_is_free_and_nobody_minds(
     await other.close()
 
 
-async def test_who_is_cancelled_while_he_asks_holds_nothing(others: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_is_cancelled_while_he_asks_holds_nothing(
+    others: Stores, backend: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At whatever moment of it."""
     monkeypatch.setattr(redis_audio, "HOLD_S", 60)  # so that nothing just lapses
     monkeypatch.setattr(redis_seats, "HOLD_MS", 60_000)
-    async with proxied(delay_s=0.005) as url:
+    async with backend.far_away(0.005) as url:
         far = store.open(Room(Path("nowhere"), redis_url=url))
         assert await claimed(far) is None
         for nth in range(40):
@@ -283,7 +284,7 @@ async def test_without_redis_everybody_pays_for_himself(
 async def test_a_redis_that_hangs_costs_one_wait(stores: Stores, backend: RedisServer) -> None:
     """Of half a second, and not one a call."""
     await stores.audio.put(key(1), ENTRY)
-    with nap(backend):
+    with backend.asleep():
         for longest_s in (PATIENCE_S + 1, 0.2, 0.2):
             began = time.monotonic()
             with pytest.raises(Away):

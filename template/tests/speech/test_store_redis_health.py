@@ -5,12 +5,12 @@ import logging
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from backend_redis import RedisServer
-from redis_calls import asked, environ, eventually, nap, proxied
-from rooms import Room, settings
+from rooms import Room, environ, eventually, settings
 
 import speech as package
 from speech import breaker as breaker_module
@@ -29,8 +29,8 @@ class Process:
     """What one process has of it."""
 
     def __init__(self, redis_url: str = "", enforce: bool = True) -> None:
-        where = {"redis_url": redis_url} if redis_url else {}
-        self.stores: Stores = store.open(Room(Path("nowhere"), **where))
+        room = Room(Path("nowhere"))
+        self.stores: Stores = store.open(replace(room, redis_url=redis_url) if redis_url else room)
         self.breakers: dict[str, Breaker] = self.stores.breakers(POOLS, enforce=enforce)
         self.sent = 0  # calls that reached upstream
 
@@ -146,12 +146,12 @@ async def test_a_probe_that_was_cancelled_is_given_back(
 
 
 async def test_who_is_cancelled_while_he_asks_for_it_gives_it_back(
-    processes: list[Process], monkeypatch: pytest.MonkeyPatch
+    processes: list[Process], backend: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At whatever moment of it."""
     monkeypatch.setattr(redis_health, "HOLD_MS", 60_000)
     await opened(processes)
-    async with proxied(delay_s=0.02) as url:
+    async with backend.far_away(0.02) as url:
         far = Process(url)
         assert await far.call(None) == "circuit_open"
         await asyncio.sleep(0.65)
@@ -237,12 +237,12 @@ async def test_one_probe_of_the_latch_a_minute_over_all(processes: list[Process]
 
 async def test_a_call_in_good_health_costs_redis_nothing(processes: list[Process], backend: RedisServer) -> None:
     """Only the first of a process asks how things stand."""
-    before = asked(backend)
+    before = backend.scripts_run()
     for process in processes:
         await process.call(*[None] * 50, "server", "server", None)
-    assert asked(backend) == before
+    assert backend.scripts_run() == before
     await processes[0].call(*["server"] * 5)
-    await eventually(lambda: asked(backend) == before + 1)
+    await eventually(lambda: backend.scripts_run() == before + 1)
 
 
 async def test_observing_refuses_nobody(processes: list[Process]) -> None:
@@ -286,7 +286,7 @@ async def test_without_redis_each_judges_for_itself(processes: list[Process], ba
 async def test_a_redis_that_hangs_costs_the_first_call_half_a_second(backend: RedisServer) -> None:
     """And the ones after it nothing."""
     process, loop = Process(), asyncio.get_running_loop()
-    with nap(backend):
+    with backend.asleep():
         began = loop.time()
         assert await process.call(None) == "well"
         assert loop.time() - began < 2

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .redis_connection import PATIENCE_S, Connection
+from .redis_scripts import end
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -45,9 +46,7 @@ class Inbox:
             self._tried.set()
 
     async def aclose(self) -> None:
-        if self._task:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        await end(self._task)
 
     async def _listen(self, redis: "Redis") -> None:
         from redis.exceptions import RedisError
