@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import pytest
+from rooms import settings
 
 from speech.blocking import Blocking
 from speech.client import Client
 from speech.errors import InvalidRequest
-from speech.settings import Settings
 from speech.testing.plugin import SandboxThread
 from speech.wiring import SpeechClient
 
@@ -218,11 +218,9 @@ def test_a_fork_has_a_client_of_its_own(speech: Blocking, toys: list[Toy]) -> No
 
 def test_the_real_client_from_many_threads(speech_sandbox: SandboxThread) -> None:
     """Twenty different texts from twenty threads: all spoken, never more at once than the plan allows."""
-    settings = Settings(
-        api_key="sandbox-key-0123456789", base_url=speech_sandbox.url, env="development", tier="creator"
-    )
+    ours = settings(api_key="sandbox-key-0123456789", base_url=speech_sandbox.url, env="development", tier="creator")
     speech_sandbox.set(latency_s=0.05)
-    with SpeechClient(settings).blocking() as speech, ThreadPoolExecutor(20) as pool:
+    with SpeechClient(ours).blocking() as speech, ThreadPoolExecutor(20) as pool:
         audios = list(pool.map(lambda n: speech.synthesize(f"text {n}", model_id="eleven_v4"), range(20)))
         assert all(audio.data for audio in audios)
         with speech.stream("streamed") as chunks:

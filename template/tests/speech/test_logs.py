@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from rooms import settings
 
 from speech.errors import InvalidRequest, SpeechError
 from speech.logs import QUIET, configure, is_fit, spellings
@@ -140,8 +141,8 @@ async def test_traffic_at_the_lowest_level_tells_neither_key_nor_text(
     heard: io.StringIO, tmp_path: Path, speech_sandbox: SandboxThread
 ) -> None:
     """Speaking, transcribing, failing: with every logger there is at level 1."""
-    settings = Settings(api_key=KEY, base_url=speech_sandbox.url, env="development", cache_dir=tmp_path)
-    async with SpeechClient(settings) as speech:
+    ours = settings(api_key=KEY, base_url=speech_sandbox.url, env="development", cache_dir=tmp_path)
+    async with SpeechClient(ours) as speech:
         for logger in everybody():
             logger.setLevel(1)
         audio = await speech.synthesize(TEXT)

@@ -133,6 +133,12 @@ class Breaker:
         self._opened += 1
 
 
+def breakers(pools: tuple[str, ...], *, enforce: bool = True) -> dict[str, Breaker]:
+    """One for each pool, and one latch for them all."""
+    latch = Latch()
+    return {pool: Breaker(latch, enforce=enforce) for pool in pools}
+
+
 class Guard:
     """One call under the breaker's eyes: refused on the way in, judged on the way out."""
 

@@ -102,6 +102,7 @@ async def _of_backend(settings: Settings) -> list[Finding]:
     stores = store.open(settings)
     try:
         kept, _ = await stores.audio.stats(), await stores.ledger.rows()
+        await stores.check()
     except Exception as error:  # whatever a backend raises is the finding
         return [("FAIL", f"cache_backend {CACHE_BACKEND} can't be used: {error}")]
     finally:

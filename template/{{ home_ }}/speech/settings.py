@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _URL = r"(https://([\w.-]+|\[[\da-fA-F:]+\])|http://(localhost|127\.0\.0\.1|\[::1\]))(:\d+)?(/[\w./~%-]*)?"
+_REDIS_URL = r"unix://\S+|rediss?://([^\s/@]*@)?([^\s/@:]+|\[[\da-fA-F:]+\])(:\d+)?(/[^\s@]*)?"
 _PLACEHOLDER = re.compile(r"your_(\w+_)?key_here")
 _SECRET = re.compile(r"sk_\w+|(?<=//)[^/@\s]+(?=@)")
 _CLIENT = re.compile(r"\s*([\w.-]{1,64})\s*:\s*([!-~]{16,})\s*")
@@ -105,7 +106,7 @@ _PATH = Kind(lambda text: Path(text).expanduser(), "a path")
 _KEY = _match(r"[!#-&(-~]+", "the key alone, without quotes", lambda key: "" if _PLACEHOLDER.search(key) else key)
 _CLIENTS = Kind(_client_keys, "name:key,name:key with keys of 16 characters or more")
 _HOST = _match(_URL, "https://host, or http:// to this machine; no user, no query", lambda text: text.rstrip("/"))
-_REDIS = _match(r"(rediss?|unix)://\S+", "redis://, rediss:// or unix://")
+_REDIS = _match(_REDIS_URL, "redis://, rediss:// or unix://, any password percent-encoded")
 _RESERVED = _match(r"\d{1,5}|0?\.\d+", "a number from 0: whole slots, or below 1 a share of the pool", float)
 _LIMITS = Kind(lambda text: _row(json.loads(text), _POOLS), _such_as('{"standard": 40}', _POOLS))
 _MODELS = Kind(
@@ -168,6 +169,8 @@ class Settings:
 
     def check(self, backend: str) -> None:
         """Raise SettingsError for values that are right alone and wrong together, or with this cache backend."""
+        if backend == "redis" and not self.redis_url:
+            raise SettingsError(f"REDIS_URL is not set; allowed: {_REDIS.allowed}")
         budgets = {self.daily_budget_usd, self.monthly_budget_usd, *(c.daily_usd for c in self.callers.values())}
         if backend == "memory" and self.env != "development" and budgets != {None}:
             why = f"SPEECH_ENV is '{self.env}' and a budget is set, which the memory backend forgets at a restart"

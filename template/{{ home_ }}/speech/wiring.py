@@ -8,7 +8,6 @@ from typing import Self
 
 from .answers import CACHE_BACKEND, store
 from .blocking import Blocking
-from .breaker import Breaker, Latch
 from .cache import AudioCache
 from .catalogue import HTTP_POOLS, models
 from .client import Client, House
@@ -63,7 +62,7 @@ build = SpeechClient  # as a function: settings in, client out
 
 
 def _policies(settings: Settings, stores: Stores, upstream: ElevenLabs) -> Policies:
-    enforce, latch, meter = settings.mode == "enforce", Latch(), Meter()
+    enforce, meter = settings.mode == "enforce", Meter()
     reserved, share, most = settings.reserved_interactive, settings.processes, settings.queue_size
     limiter = partial(stores.limiter, processes=share, queue_size=most, reserved=reserved, enforce=enforce)
     daily = {name: terms.daily_usd for name, terms in settings.callers.items() if terms.daily_usd is not None}
@@ -71,7 +70,7 @@ def _policies(settings: Settings, stores: Stores, upstream: ElevenLabs) -> Polic
     return Policies(
         upstream=upstream,
         limiters={pool: limiter(pool, settings.plan[pool], fixed=pool in settings.limits) for pool in HTTP_POOLS},
-        breakers={pool: Breaker(latch, enforce=enforce) for pool in HTTP_POOLS},
+        breakers=stores.breakers(HTTP_POOLS, enforce=enforce),
         retry=Retry(counted=lambda kind: meter.count("retries", reason=kind)),
         ledger=Ledger(stores.ledger, budgets, enforce=enforce),
         cache=AudioCache(stores.audio, ttl_s=settings.cache_ttl_s, stale_s=settings.cache_stale_s),

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from ..breaker import Breaker, breakers
 from ..cache import AudioStore
 from ..flight import Seats
 from ..ledger import LedgerStore
@@ -36,10 +37,16 @@ async def _nothing() -> None:
 
 
 class Stores(NamedTuple):
-    """What processes share, or each has for itself. ``limiter`` makes a pool's: it takes what ``Limiter`` takes."""
+    """What processes share, or each has for itself.
+
+    ``limiter`` makes a pool's and takes what ``Limiter`` takes; ``breakers`` makes those of all pools. ``check``
+    raises, with one line, for what works now and would not in production.
+    """
 
     audio: AudioStore
     ledger: LedgerStore
     seats: Seats
     limiter: Callable[..., Limiter] = Limiter
+    breakers: Callable[..., dict[str, Breaker]] = breakers
+    check: Callable[[], Awaitable[None]] = _nothing
     close: Callable[[], Awaitable[None]] = _nothing
