@@ -8,6 +8,6 @@ def create_app() -> object:
 
     A route of yours speaks through the same client, inside the same limits: ``get_speech`` of ``speech.web`` gives it.
     """
-    app = web.create()
-    # Your routes: app.include_router(...), app.register_blueprint(...), whatever your framework calls it.
+    app = web.create()  # Django takes its settings here: web.create(ROOT_URLCONF="<this package>.urls")
+    # Your routes: app.include_router(...), app.register(...), app.register_blueprint(...), as your framework calls it.
     return app

@@ -45,3 +45,15 @@ async def test_work_has_ended_when_the_leaver_is_reported() -> None:
     with pytest.raises(asgi.CallerLeft):
         await asgi.unless_left(work(), receive)
     assert ended
+
+
+async def test_half_a_body_is_no_body() -> None:
+    """Who leaves while it arrives leaves nothing to speak or to hear."""
+    arriving = [{"type": "http.request", "body": b"half", "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive() -> asgi.Message:
+        return arriving.pop(0)
+
+    with pytest.raises(asgi.CallerLeft):
+        async for piece in asgi.pieces(receive):
+            assert piece == b"half"

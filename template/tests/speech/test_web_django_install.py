@@ -207,6 +207,18 @@ def test_under_wsgi_threads_have_a_client_and_coroutines_are_told_why_not() -> N
     assert client.get("/speech/v1/models").status_code == 404
 
 
+@pytest.mark.usefixtures("project")
+def test_an_application_that_starts_takes_over() -> None:
+    """The facade that the one before it had is closed, and its thread gone: one client a process."""
+    get_wsgi_application()
+    before = get_speech.blocking()
+    assert before.snapshot()["ready"]
+    get_wsgi_application()
+    with pytest.raises(RuntimeError, match="closed"):
+        before.snapshot()
+    assert get_speech.blocking().snapshot()["ready"]
+
+
 def test_the_client_is_closed_when_its_loop_ends() -> None:
     """No server has to say so; and the next loop has a client of its own."""
 
@@ -338,7 +350,7 @@ async def test_in_front_the_projects_views_come_first() -> None:
         assert (await http.get("/nothing")).json()["detail"]["code"] == "not_offered"
     async with living(Front(get_asgi_application(), "/say")) as http:
         assert (await http.get("/healthz")).text == "mine"
-        assert (await http.get("/say/healthz")).json() == {"status": "alive"}
+        assert (await http.get("/say/readyz")).json() == {"ready": True}  # with a client of its own
         assert (await http.get("/v1/models")).headers["content-type"] == "text/html; charset=utf-8"
     assert get_speech.server and get_speech.server.client.draining
 

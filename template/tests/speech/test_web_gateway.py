@@ -149,6 +149,17 @@ def test_the_sdk_transcribes(sdk: ElevenLabs, sandbox: SandboxThread) -> None:
     assert state["bill_usd"] == pytest.approx(state["seconds"] * (0.22 + 0.07 + 0.05) / 3600, rel=1e-3)
 
 
+def test_a_long_form_without_a_length_is_heard(http: httpx.Client, sandbox: SandboxThread) -> None:
+    """A thousand keyterms, and chunks: frameworks have bounds for parts, and may take what has no length for empty."""
+    audio = http.post(SAY, json={"text": "Say it in chunks."}).content
+    form = {"model_id": "scribe_v2", "keyterms": [f"term {n}" for n in range(1000)]}
+    request = http.build_request("POST", STT, data=form, files={"file": ("a.mp3", audio, "audio/mpeg")})
+    body, kind = request.read(), {"content-type": request.headers["content-type"]}
+    heard = http.post(STT, content=(body[n : n + 9999] for n in range(0, len(body), 9999)), headers=kind)
+    assert heard.status_code == 200, heard.text
+    assert heard.json()["text"] == "Say it in chunks."
+
+
 def test_the_sdk_lists_models_voices_and_its_own_budget(sdk: ElevenLabs, sandbox: SandboxThread) -> None:
     """Nothing is asked upstream; the subscription is the caller's: eight dollars a day, as characters."""
     models = {model.model_id for model in sdk.models.list()}

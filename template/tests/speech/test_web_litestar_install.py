@@ -17,7 +17,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from speech import SpeechClient
 from speech.settings import SettingsError
 from speech.testing.plugin import SandboxThread
-from speech.web import get_speech, install
+from speech.web import create, get_speech, install
 from speech.web.litestar_routes import SpeechPlugin
 
 KEY = "a-key-that-only-these-tests-know"
@@ -198,3 +198,19 @@ async def test_a_bug_of_ours_wears_the_shape_too(monkeypatch: pytest.MonkeyPatch
         answer = await http.get("/speech/v1/models")
         assert (answer.status_code, answer.json()["detail"]["code"]) == (500, "internal_error")
         assert "NoneType" not in answer.text
+
+
+async def test_a_crash_in_a_route_of_an_owner_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """In a service, where Litestar configures no logging; a 404 of the owner's is not worth a line."""
+
+    @get("/crash")
+    async def crash() -> None:
+        raise ZeroDivisionError
+
+    app = create()
+    app.register(crash)
+    app.register(order)
+    async with running(app) as http:
+        assert (await http.get("/crash")).status_code == 500
+        assert (await http.get("/orders/1")).status_code == 404
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]

@@ -3,6 +3,7 @@
 They are an application of their own, so that no handler, no 404 and no schema of the host's is touched.
 """
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, BinaryIO, cast
@@ -16,17 +17,30 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import ASGIApp, Receive, Scope, Send
 from litestar.utils import normalize_path
 
+from ..errors import SpeechError
 from . import asgi, reading, wire
 from . import litestar as client
 from .gateway import Gateway
 from .litestar import client_of
 
+logger = logging.getLogger(__name__)
+
 
 def create() -> Litestar:
     """An application with the gateway at its root and nothing else: what ``serve`` serves where there is no host."""
-    app = Litestar(openapi_config=None, logging_config=None, multipart_form_part_limit=reading.PARTS_MAX)
+    app = Litestar(
+        openapi_config=None,
+        logging_config=None,  # logs.py has configured it
+        after_exception=[_logged],
+        multipart_form_part_limit=reading.PARTS_MAX,
+    )
     install(app, prefix="")
     return app
+
+
+async def _logged(error: Exception, scope: Scope) -> None:
+    if not isinstance(error, HTTPException | SpeechError):
+        logger.error("a route failed", exc_info=error)
 
 
 def install(app: Litestar, *, prefix: str = "/speech") -> None:
