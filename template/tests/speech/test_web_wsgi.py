@@ -170,7 +170,7 @@ def serving(folder: Path, *argv: str, **variables: str) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with serving(tmp_path_factory.mktemp("service"), SPEECH_MAX_UPLOAD_MB="1") as service:
+    with serving(tmp_path_factory.mktemp("service"), SPEECH_MAX_UPLOAD_MB="3") as service:
         yield service
 
 
@@ -193,7 +193,7 @@ def test_an_upload_without_a_length_is_refused_while_it_arrives(service: Service
         "POST /v1/speech-to-text HTTP/1.1\nHost: x\nTransfer-Encoding: chunked\n"
         "Content-Type: multipart/form-data; boundary=y"
     )
-    part = b'--y\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + b"\0" * 2**20
+    part = b'--y\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + b"\0" * 3 * 10**6
     with service.ask(head, b"%x\r\n%s\r\n" % (len(part), part)) as connection:
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
 
@@ -201,13 +201,15 @@ def test_an_upload_without_a_length_is_refused_while_it_arrives(service: Service
 @pytest.mark.parametrize(
     ("parts", "status"),
     [
+        ([("keyterms", "x")] * 1100, 422),
         ([("keyterms", "x")] * 1101, 413),
-        ([("keyterms", "x" * (2**20 - 100_000))], 422),
-        ([("keyterms", "x" * 900_000)] * 2, 413),
+        ([("keyterms", "x" * 2**20)] * 2, 422),
+        ([("keyterms", "x" * (2**20 + 1))], 413),
+        ([("keyterms", "x" * 2**20)] * 3, 413),
     ],
 )
 def test_a_form_is_bounded(service: Service, parts: list[tuple[str, str]], status: int) -> None:
-    """In its number of parts and in the bytes that are kept in memory; below that, it is read and lacks a model."""
+    """In its parts, in the length of each that is no file, and in all; below that it is read, and lacks a model."""
     form = [(name, (None, value)) for name, value in parts]
     assert httpx.post(f"{service.url}/v1/speech-to-text", files=form, timeout=30).status_code == status
 
@@ -278,6 +280,24 @@ def test_it_drains_whatever_is_under_way(tmp_path: Path) -> None:
     assert not [line for line in service.told() if line["level"] == "error"]
 
 
+def test_nobody_new_is_kept_waiting_by_an_idle_connection(tmp_path: Path) -> None:
+    """It stays for as long as a next request may be on its way; whoever connects meanwhile is refused, not ignored."""
+    with serving(tmp_path) as service, httpx.Client(base_url=service.url) as idle:
+        idle.get("/healthz")
+        service.process.terminate()
+        eventually(lambda: _refuses(service.address))
+        assert service.process.poll() is None
+        assert service.process.wait(10) == 0
+
+
+def _refuses(address: tuple[str, int]) -> bool:
+    try:
+        with socket.create_connection(address, timeout=1):
+            return False
+    except ConnectionRefusedError:
+        return True
+
+
 def test_an_upload_that_never_ends_does_not_keep_it(tmp_path: Path) -> None:
     """The grace period is the longest it takes."""
     with serving(tmp_path, SPEECH_GRACE_S="1") as service:
@@ -300,6 +320,18 @@ def test_a_lone_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
             lambda: service.get("/usage").json()["totals"]["requests"] == 1 and workers_of(service.process) != [first]
         )
         assert service.speak("Hello again.").status_code == 200
+
+
+def test_a_worker_that_ends_takes_nothing_with_it(tmp_path: Path) -> None:
+    """It was forked off its supervisor: what that has opened (here: the sandbox) is not its own to close."""
+    with serving(tmp_path, "--workers", "2") as service, ThreadPoolExecutor() as pool:
+        under_way = pool.submit(service.speak, "Hello.", "slow;s=4")
+        eventually(lambda: service.now()["flights"] == 1)
+        service.process.terminate()
+        eventually(lambda: len(workers_of(service.process)) == 1)
+        assert not under_way.done()
+        assert under_way.result().status_code == 200
+        assert service.process.wait(20) == 0
 
 
 @pytest.mark.parametrize("after_s", [0, 0.1, 0.2, 0.4, 0.8])

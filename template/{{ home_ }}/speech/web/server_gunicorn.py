@@ -129,9 +129,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._speech.run(_warm_up)
 
     def init_signals(self) -> None:
+        self._ends_at, self._ticked_at, self._posted_at = math.inf, -math.inf, 0
+        self._under_way: set[Any] = set()
         super().init_signals()
         signal.signal(signal.SIGINT, self.handle_exit)  # a terminal tells the whole group
-        self._ends_at, self._ticked_at, self._posted_at = math.inf, -math.inf, 0
 
     def handle_exit(self, *_: object) -> None:
         self._ends_at = min(self._ends_at, time.monotonic() + self._grace_s)
@@ -153,6 +154,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._speech.close()
             logger.info("ended")
 
+    def enqueue_req(self, conn: Any) -> None:
+        if self._ends_at == math.inf:  # who comes later is refused, and not waited for
+            self._under_way.add(conn)
+        super().enqueue_req(conn)
+
+    def finish_request(self, conn: Any, future: Any) -> None:
+        self._under_way.discard(conn)
+        super().finish_request(conn, future)
+
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         super().wait_for_and_dispatch_events(min(timeout, TICK_S))
         if self.alive and time.monotonic() >= self._ticked_at + TICK_S:
@@ -169,11 +179,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.alive = False
 
     def _drained(self, left_s: float) -> bool:
-        busy = self.nr_conns - len(self.keepalived_conns) - len(self.pending_conns)
         flights = self._speech.run(_drain)
         if left_s <= 0:
             self._speech.run(Client.aclose)  # the flights alone: so whoever still waits hears a proper 503
-        return left_s <= 0 or not (busy or flights)
+        return left_s <= 0 or not (self._under_way or flights)
 
 
 async def _warm_up(client: Client) -> None:
