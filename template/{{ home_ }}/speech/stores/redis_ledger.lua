@@ -1,0 +1,154 @@
+-- One step of one process. What it says of itself replaces what it said before, and the totals follow: so whatever is
+-- told twice, or told again with everything else, changes nothing.
+--
+-- KEYS  1 root: every other key begins with it
+--   root:alive      zset    process -> when it last spoke (ms, the server's clock)
+--   root:learning   string  until when (ms) no budget is granted
+--   root:months     set
+--   root:usage:<M>  hash    row -> its sums
+--   root:spent:<M>  hash    account -> nano-dollars, what is held included
+--   root:of:<P>     hash    of one process: "seq"; row -> its part of the sums; "held:<id>" -> [row, credits, usd, sent]
+-- ARGV  1 process  2 number of this step  3 number of its last step that was answered
+--       4 JSON: rows {row: sums}, holds [[id, row, credits, usd, sent, limits]], gone [id], and whether to
+--         all (nothing else is true of it), read (answer all rows), leave (it ends)
+-- A row is JSON, [day, caller, model]; sums are whole numbers in the order of ledger.Usage; usd is in nano-dollars.
+local GIVEN_UP, LEARN, REMEMBERED, LEFT = 3000, 2000, 7 * 86400000, 60000 -- ms
+local UNCERTAIN_CREDITS, COST, UNCERTAIN = 2, 3, 4
+local NOTHING = '[0,0,0,0]'
+
+local root, me, seq, heard, said = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), cjson.decode(ARGV[4])
+local call = redis.call
+local alive, learning, months = root .. ':alive', root .. ':learning', root .. ':months'
+local time = call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function of(process) return root .. ':of:' .. process end
+
+local function month_of(row) return cjson.decode(row)[1]:sub(1, 7) end
+
+local function sums_at(key, row) return cjson.decode(call('HGET', key, row) or NOTHING) end
+
+local function whole(number) return string.format('%.0f', number) end -- cjson would round to 14 digits
+
+local function put_sums(key, row, sums)
+  local texts = {}
+  for i, sum in ipairs(sums) do texts[i] = whole(sum) end
+  call('HSET', key, row, '[' .. table.concat(texts, ',') .. ']')
+end
+
+local function spend(row, usd) -- from the accounts of ledger.Row
+  if usd == 0 then return end
+  local day, caller = unpack(cjson.decode(row))
+  for _, account in ipairs({ day, day:sub(1, 7), caller .. ' on ' .. day }) do
+    call('HINCRBY', root .. ':spent:' .. month_of(row), account, whole(usd))
+  end
+end
+
+local function book(process, row, sums) -- all that it ever booked there
+  local month = month_of(row)
+  local before, total = sums_at(of(process), row), sums_at(root .. ':usage:' .. month, row)
+  for i, sum in ipairs(sums) do total[i] = (total[i] or 0) + sum - (before[i] or 0) end
+  put_sums(root .. ':usage:' .. month, row, total)
+  put_sums(of(process), row, sums)
+  call('SADD', months, month)
+  spend(row, sums[COST] + sums[UNCERTAIN] - before[COST] - before[UNCERTAIN])
+end
+
+local function release(process, id)
+  local held = call('HGET', of(process), 'held:' .. id)
+  if not held then return end
+  local row, credits, usd, sent = unpack(cjson.decode(held))
+  call('HDEL', of(process), 'held:' .. id)
+  spend(row, -usd)
+  return sent, row, credits, usd
+end
+
+local function said_by(process) -- rows, and ids of what it holds
+  local rows, ids = {}, {}
+  for _, field in ipairs(call('HKEYS', of(process))) do
+    if field:sub(1, 1) == '[' then rows[#rows + 1] = field end
+    if field:sub(1, 5) == 'held:' then ids[#ids + 1] = field:sub(6) end
+  end
+  return rows, ids
+end
+
+local function replace() -- what is not said any more
+  local rows, ids = said_by(me)
+  local holds = {}
+  for _, hold in ipairs(said.holds) do holds[hold[1]] = true end
+  for _, id in ipairs(ids) do
+    if not holds[id] then release(me, id) end
+  end
+  for _, row in ipairs(rows) do
+    local sums = sums_at(of(me), row)
+    for i in ipairs(sums) do sums[i] = 0 end
+    if not said.rows[row] then book(me, row, sums) end
+  end
+end
+
+local function give_up(process, remembered) -- should it come back, it says everything again, and that corrects this
+  local _, ids = said_by(process)
+  for _, id in ipairs(ids) do
+    local sent, row, credits, usd = release(process, id)
+    if sent then
+      local sums = sums_at(of(process), row)
+      sums[UNCERTAIN_CREDITS], sums[UNCERTAIN] = sums[UNCERTAIN_CREDITS] + credits, sums[UNCERTAIN] + usd
+      book(process, row, sums)
+    end
+  end
+  call('ZREM', alive, process)
+  call('PEXPIRE', of(process), remembered)
+end
+
+local function give_up_the_dead()
+  local dead = call('ZRANGEBYSCORE', alive, '-inf', now - GIVEN_UP)
+  for _, process in ipairs(dead) do give_up(process, REMEMBERED) end
+  return #dead > 0
+end
+
+local function refusing(row, usd, limits)
+  for _, limit in ipairs(limits) do
+    local spent = call('HGET', root .. ':spent:' .. month_of(row), limit[1]) or 0
+    if spent + usd > limit[2] + 1 then return limit[1] end
+  end
+end
+
+local function hold(id, row, credits, usd, sent, limits) -- the account that refuses it
+  local held = call('HEXISTS', of(me), 'held:' .. id) == 1
+  local account = not held and refusing(row, usd, limits)
+  if account and give_up_the_dead() then account = refusing(row, usd, limits) end
+  if account then return account end
+  if not held then spend(row, usd) end
+  call('HSET', of(me), 'held:' .. id, cjson.encode({ row, credits, usd, sent }))
+end
+
+-- Is what it thinks we know what we know? The first SET is what a full Redis refuses, before anything is done by half.
+local stored, known = tonumber(call('HGET', of(me), 'seq') or 0), call('ZSCORE', alive, me)
+if seq <= stored then return { 'late' } end
+call('SET', learning, 0, 'NX')
+if stored < heard then call('SET', learning, now + LEARN) end -- something was lost, and maybe not of this one alone
+if not said.all and (not known or stored < heard) then return { 'again' } end
+
+local last = call('ZREVRANGE', alive, 0, 0, 'WITHSCORES')[2]
+if last and now - last > GIVEN_UP then -- nobody spoke: it was us who were away
+  for _, process in ipairs(call('ZRANGE', alive, 0, -1)) do call('ZADD', alive, now, process) end
+end
+call('ZADD', alive, now, me)
+call('HSET', of(me), 'seq', seq)
+call('PERSIST', of(me))
+
+if said.all then replace() end
+for _, id in ipairs(said.gone) do release(me, id) end
+for row, sums in pairs(said.rows) do book(me, row, sums) end
+if said.read or said.all then give_up_the_dead() end
+
+local refused, rows = {}, {}
+for _, each in ipairs(said.holds) do
+  local account = hold(unpack(each))
+  if account then refused[#refused + 1], refused[#refused + 2] = each[1], account end
+end
+if said.leave then give_up(me, LEFT) end
+if said.read then
+  for i, month in ipairs(call('SMEMBERS', months)) do rows[i] = call('HGETALL', root .. ':usage:' .. month) end
+end
+return { 'done', tonumber(call('GET', learning)) > now and 1 or 0, refused, rows }
