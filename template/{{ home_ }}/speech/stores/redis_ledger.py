@@ -1,12 +1,11 @@
 """The money in Redis: one ledger for all processes of all hosts.
 
 A process knows what it has booked since its start and what it holds. What it says of that replaces what it said before
-(``redis_ledger.lua``, one script), so nothing is booked twice, however often it is told. Steps go one at a time; what
-happens meanwhile rides in the next one.
+(``redis_ledger.lua``, one script), so nothing is booked twice, however often it is told.
 
-    reserve  under a budget a step, which checks it and sets the money aside; else it rides along
+    reserve  under a budget a step, which checks it and sets the money aside; else it rides in the next one
     sent     nothing where others take it for sent already (see Hold), else a step
-    settle   rides along, 20 ms later at the latest
+    settle   rides in the next step, 20 ms later at the latest
     beat     a step a second, where there is anything to lose
 
 Who is silent for 3 s is given up by whoever is refused or asks for rows: what it never sent is free, the rest
@@ -14,8 +13,8 @@ uncertain. Was it only paused, it says everything again, and uncertain turns int
 
 Redis away: what falls under a budget is refused, all else goes on and is told when Redis is back. Redis emptied: every
 process says everything again within a second, and no budget is granted for two. Lost is what was booked by processes
-that are no more by then, so keep ``appendonly`` on; and one that starts within that second may be granted what another
-has yet to say that it spent. A process that was cut off for more than a week is counted twice.
+that are no more by then: so keep ``appendonly`` on, and ``maxmemory-policy`` off ``allkeys-*``. One that starts within
+that second may be granted what another has yet to say it spent; one cut off for over a week is counted twice.
 """
 
 import asyncio
@@ -23,7 +22,8 @@ import json
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,8 +32,9 @@ from typing import Any, NamedTuple
 from ..clock import now
 from ..ledger import Reservation, Row, Usage
 from .redis_connection import PATIENCE_S, Connection
+from .redis_teller import BEAT_S, RETRY_S, Teller
 
-BEAT_S, RETRY_S, SOON_S, CLOSE_S = 1.0, 0.25, 0.02, 2.0
+CLOSE_S = 2.0
 NANO = 10**9
 SCALE = [NANO if isinstance(value, float) else 1 for value in vars(Usage()).values()]
 logger = logging.getLogger(__name__)
@@ -41,10 +42,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Hold:
-    """A reservation. ``sent`` is how others shall take it if we die, ``left`` whether it was sent indeed.
+    """A reservation, in whole numbers. ``sent`` is how others take it if we die, ``left`` whether it was sent indeed.
 
     Under a budget it is taken for sent from the start, so that sending needs no step of its own: of a process that dies
-    within that second it is uncertain, not free. What has waited longer is said to be unsent; then sending is told.
+    within a second it is uncertain, not free. What has waited longer is said to be unsent; then sending is told.
     """
 
     id: str
@@ -52,13 +53,13 @@ class Hold:
     credits: int
     usd: int
     limits: list[tuple[str, int]]
-    since: float
     sent: bool
+    since: float
     left: bool = False
     refusing: str | None = None
 
     def said(self) -> tuple[object, ...]:
-        """For the script. What is under way is held, whatever the budget says."""
+        """For the script. What was sent is held whatever the budget says."""
         return self.id, self.row, self.credits, self.usd, self.sent, [] if self.left else self.limits
 
 
@@ -70,11 +71,24 @@ class Heard(NamedTuple):
 
 
 class RedisLedger:
-    """One process's, on one loop. Nothing is touched before the first use."""
+    """One process's, on one loop. Nothing is touched before the first use.
+
+    The mutable state is ``_booked`` and ``_held`` (what is so), ``_rows`` and ``_holds`` (of what there is news).
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._teller = Teller("the ledger", self._step, self._beat)
         self._begin()
+
+    def _begin(self) -> None:
+        """As a process that nobody has heard of."""
+        self._name, self._steps, self._heard = "", 0, 0
+        self._booked: defaultdict[str, Usage] = defaultdict(Usage)
+        self._held: dict[str, Hold] = {}
+        self._rows: set[str] = set()
+        self._holds: set[str] = set()
+        self._read = self._leave = False
 
     async def reserve(self, reservation: Reservation, limits: Mapping[str, float]) -> str | None:
         hold = self._hold(reservation, limits)
@@ -97,8 +111,9 @@ class RedisLedger:
             self._holds.add(hold.id)
             if hold.limits:
                 await self._told()
-            elif not self._away:
-                await self._tried()
+            elif not self._teller.away:
+                with suppress(ConnectionError, TimeoutError):
+                    await self._told()
         if hold.refusing:
             raise LookupError("this process was silent for too long: what it had set aside was given to others")
         hold.left = True
@@ -120,155 +135,88 @@ class RedisLedger:
         self._leave = True
         try:
             async with asyncio.timeout(CLOSE_S):
-                while self._steps and not await self._tried():
+                while self._steps and not await self._left():
                     await asyncio.sleep(RETRY_S)
         except TimeoutError:
-            logger.error("Redis was not told of %d rows and %d reservations", len(self._rows), len(self._holds))
-        for ending in (self._beat, self._soon, self._stepping):
-            if ending:
-                ending.cancel()
+            booked = sum(self._booked.values(), Usage())
+            logger.error("Redis was not told of all that was booked here, in all %g USD", booked.spent_usd)
+        self._teller.stop()
         self._begin()
-
-    # ---------------------------------------------------------------------------------------------------- what is so
-
-    def _begin(self) -> None:
-        """As a process that nobody has heard of."""
-        self._name, self._steps, self._heard, self._away = "", 0, 0, False
-        self._booked: defaultdict[str, Usage] = defaultdict(Usage)  # by row, since our start
-        self._held: dict[str, Hold] = {}
-        self._rows: set[str] = set()  # of these there is news
-        self._holds: set[str] = set()
-        self._read = self._leave = False
-        self._next: asyncio.Future[Heard | Exception] | None = None  # what the next step will hear
-        self._stepping: asyncio.Task[None] | None = None
-        self._beat: asyncio.TimerHandle | None = None
-        self._soon: asyncio.TimerHandle | None = None
 
     def _hold(self, reservation: Reservation, limits: Mapping[str, float]) -> Hold:
         id, row, charge = reservation
         whole = [(account, round(usd * NANO)) for account, usd in limits.items()]
-        hold = Hold(id, _text(row), charge.credits, round(charge.usd * NANO), whole, since=now(), sent=bool(limits))
+        hold = Hold(id, _text(row), charge.credits, round(charge.usd * NANO), whole, sent=bool(limits), since=now())
         self._held[id] = hold
         self._holds.add(id)
-        self._keep_beating()
+        self._teller.keep_beating()
         return hold
 
     def _release(self, hold: Hold) -> None:
         del self._held[hold.id]
         self._holds.add(hold.id)
-        self._shortly()
+        self._teller.shortly()
 
     def _book(self, row: str, usage: Usage) -> None:
         if usage != Usage():
             self._booked[row] += usage
             self._rows.add(row)
-            self._shortly()
+            self._teller.shortly()
 
-    # --------------------------------------------------------------------------------------------------- how it is told
-
-    async def _told(self) -> Heard:
-        """What is so now is known in Redis. Raises what kept it from there."""
-        coming = self._go()
-        async with asyncio.timeout(PATIENCE_S):
-            heard = await asyncio.shield(coming)
-        if isinstance(heard, Exception):
-            raise ConnectionError("Redis can't be told") from heard
-        return heard
-
-    async def _tried(self) -> bool:
-        try:
-            return bool(await self._told())
-        except (ConnectionError, TimeoutError):
-            return False
-
-    def _go(self) -> "asyncio.Future[Heard | Exception]":
-        self._next = self._next or asyncio.get_running_loop().create_future()
-        if self._stepping is None or self._stepping.done():
-            self._stepping = asyncio.create_task(self._step_by_step())
-        return self._next
-
-    def _shortly(self) -> None:
-        self._keep_beating()
-        if self._soon is None:
-            self._soon = asyncio.get_running_loop().call_later(SOON_S, self._on_soon)
-
-    def _on_soon(self) -> None:
-        self._soon = None
-        if (self._rows or self._holds) and not self._away:
-            self._go()
-
-    def _keep_beating(self) -> None:
-        if self._beat is None:
-            after_s = RETRY_S if self._away else BEAT_S
-            self._beat = asyncio.get_running_loop().call_later(after_s, self._on_beat)
-
-    def _on_beat(self) -> None:
-        self._beat = None
-        if self._booked or self._held or self._holds:
-            self._say_who_waits()
-            self._go()
-            self._keep_beating()
-
-    def _say_who_waits(self) -> None:
+    def _beat(self) -> bool:
         for hold in self._held.values():
             if hold.sent and not hold.left and now() - hold.since > BEAT_S:
                 hold.sent = False
                 self._holds.add(hold.id)
+        return bool(self._booked or self._held or self._holds)
 
-    async def _step_by_step(self) -> None:
-        while asked := self._next:
-            self._next = None
-            asked.set_result(await self._step())
+    async def _told(self) -> Heard:
+        _ = self._script  # loading redis-py takes longer than the patience that begins now
+        return await self._teller.told()
 
-    async def _step(self) -> Heard | Exception:
-        rows, holds, read = self._rows, self._holds, self._read
+    async def _left(self) -> bool:
+        with suppress(ConnectionError, TimeoutError):
+            await self._told()
+            return True
+        return False
+
+    async def _step(self) -> Heard:
+        """Tell the news; or everything, where Redis doesn't know what came before."""
+        script = self._script
+        rows, holds, wishes = self._rows, self._holds, {"read": self._read, "leave": self._leave}
         self._rows, self._holds, self._read = set(), set(), False
-        script = self._script  # its import takes longer than our patience
         try:
             async with asyncio.timeout(PATIENCE_S):
-                answer = await self._say(script, rows, holds, read) if self._heard else [b"again"]
-                if answer[0] == b"again":
-                    answer = await self._say(script, self._booked, self._held, read, everything=True)
-            if answer[0] != b"done":
-                raise ConnectionError(f"Redis says {answer[0]!r}")
-        except Exception as error:  # whatever keeps us from it
+                answer = await self._say(script, self._news(rows, holds) | wishes)
+                if answer == [b"again"]:
+                    answer = await self._say(script, self._news(self._booked, self._held) | wishes | {"all": True})
+            return self._hear(*answer)
+        except BaseException:
             self._rows |= rows
             self._holds |= holds
-            self._be_away(error)
-            return error
-        return self._hear(answer)
+            raise
 
-    async def _say(
-        self, script: Any, rows: Collection[str], ids: Collection[str], read: bool, everything: bool = False
-    ) -> Any:
-        self._name, self._steps = self._name or secrets.token_hex(8), self._steps + 1
-        holds = [self._held[id].said() for id in ids if id in self._held and not self._held[id].refusing]
-        said = {
+    def _news(self, rows: Collection[str], ids: Collection[str]) -> dict[str, object]:
+        held = [self._held[id] for id in ids if id in self._held]
+        held.sort(key=lambda hold: (hold.left, hold.sent), reverse=True)  # what was not sent has to fit beside the rest
+        return {
             "rows": {row: _whole(self._booked[row]) for row in rows},
-            "holds": holds,
+            "holds": [hold.said() for hold in held if not hold.refusing],
             "gone": [id for id in ids if id not in self._held],
-            "all": everything,
-            "read": read,
-            "leave": self._leave,
         }
+
+    async def _say(self, script: Any, said: Mapping[str, object]) -> Any:
+        self._name, self._steps = self._name or secrets.token_hex(8), self._steps + 1
         root = f"{self._connection.prefix}:ledger"
         return await script([root], [self._name, self._steps, self._heard, json.dumps(said)])
 
-    def _hear(self, answer: list[Any]) -> Heard:
-        _, learning, refused, months = answer
+    def _hear(self, _done: bytes, learning: int, refused: list[bytes], months: list[list[bytes]]) -> Heard:
         self._heard = self._steps
-        if self._away:
-            logger.warning("Redis keeps the ledger again")
-        self._away = False
-        for id, account in zip(refused[::2], refused[1::2], strict=True):
+        for id, account in _pairs(refused):
             if hold := self._held.get(id.decode()):
                 hold.refusing = account.decode()
-        return Heard(bool(learning), _rows(months))
-
-    def _be_away(self, error: Exception) -> None:
-        if not self._away:
-            logger.warning("Redis does not keep the ledger, this process does by itself: %r", error)
-        self._away = True
+        rows = {Row(*json.loads(row)): _usage(json.loads(sums)) for month in months for row, sums in _pairs(month)}
+        return Heard(bool(learning), {row: usage for row, usage in rows.items() if usage != Usage()})
 
     @cached_property
     def _script(self) -> Any:
@@ -276,20 +224,18 @@ class RedisLedger:
 
 
 def _text(row: Row) -> str:
-    """Raises UnicodeEncodeError for what could not be said: in a step it would stop everything else."""
+    """Raises UnicodeEncodeError for what could not be told: in a step it would stop everything else."""
     return json.dumps(row, ensure_ascii=False).encode().decode()
+
+
+def _pairs(flat: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    return zip(flat[::2], flat[1::2], strict=True)
 
 
 def _whole(usage: Usage) -> list[int]:
     return [round(value * scale) for value, scale in zip(vars(usage).values(), SCALE, strict=True)]
 
 
-def _rows(months: list[list[bytes]]) -> dict[Row, Usage]:
-    """Of the script's answer, without the rows of zeros."""
-    texts = ((row, sums) for month in months for row, sums in zip(month[::2], month[1::2], strict=True))
-    rows = {Row(*json.loads(row)): _usage(json.loads(sums)) for row, sums in texts}
-    return {row: usage for row, usage in rows.items() if usage != Usage()}
-
-
 def _usage(sums: list[Any]) -> Usage:
+    """What a row lacks, nobody has booked."""
     return Usage(*[value if scale == 1 else value / scale for value, scale in zip(sums, SCALE, strict=False)])
