@@ -24,7 +24,7 @@ import speech
 from speech.errors import BudgetExceeded, SpeechError
 from speech.ledger import Bill, Budgets, Charge, Ledger, Row, Usage
 from speech.stores.redis_connection import Connection
-from speech.stores.redis_ledger import RedisLedger
+from speech.stores.redis_ledger import ROWS_MAX, RedisLedger
 
 DAY = "2026-11-24"
 ROW = Row(DAY, "anna", "flash")
@@ -174,7 +174,7 @@ import asyncio
 from {package}.errors import BudgetExceeded, SpeechError
 from {package}.ledger import Budgets, Charge, Ledger
 from {package}.stores.redis_connection import Connection
-from {package}.stores.redis_ledger import RedisLedger
+from {package}.stores.redis_ledger import ROWS_MAX, RedisLedger
 
 CALL = Charge("anna", "flash", credits=7, usd=0.01, characters=14)
 
@@ -365,6 +365,40 @@ async def test_an_emptied_redis_does_not_give_a_budget_twice(start: Callable[...
     await eventually(lambda: spend(first))
     assert spent == 10
     assert await second.rows() == Usage(credits=70, cost_usd=0.1, characters=140)
+
+
+async def test_who_has_much_to_tell_tells_it_by_parts(start: Callable[..., Process], redis: Any) -> None:
+    """Each within the patience; nothing is granted before all is told, and no rows are shown."""
+    process, other = start(daily_usd=2000.0), start(daily_usd=2000.0)
+    for number in range(3 * ROWS_MAX + 1):
+        await process.store.add(Row(DAY, f"caller {number}", "flash"), ONE)
+    with pytest.raises(SpeechError, match="nothing is spent"):
+        await process.ledger.reserve(CALL)
+    assert len(await process.ledger.rows()) == 3 * ROWS_MAX + 1
+    redis.flushall()
+    assert len(await process.ledger.rows()) == 3 * ROWS_MAX + 1
+    with pytest.raises(SpeechError, match="nothing is spent"):
+        await other.ledger.reserve(CALL)
+    await process.close()
+    assert sum((await other.ledger.rows()).values(), Usage()).credits == 7 * (3 * ROWS_MAX + 1)
+
+
+async def test_a_redis_that_was_away_gives_nobody_up(start: Callable[..., Process], redis: Any) -> None:
+    """All were silent: who never sent keeps what it has set aside."""
+    first, second = start(daily_usd=0.02), start(daily_usd=0.02)
+    bill = await first.ledger.reserve(CALL)
+    while first.store._held[bill._reservation.id].sent:
+        await asyncio.sleep(0.05)
+    await first.rows()
+    await second.call()
+    await second.rows()
+    for process in (first, second):
+        redis.zincrby(f"{ROOT}:alive", -3_600_000, process.store._name)
+    assert await second.rows() == ONE
+    with pytest.raises(BudgetExceeded):
+        await second.call()
+    await bill.send()
+    await bill.__aexit__()
 
 
 async def test_an_older_redis_is_told_what_it_has_forgotten(start: Callable[..., Process], redis: Any) -> None:
@@ -605,7 +639,7 @@ Step = Literal["reserve", "bounded", "send", "billed", "free", "uncertain", "pau
 def test_whatever_happens_the_books_are_right(backend: RedisServer, redis: Any) -> None:
     """Any history of calls, over processes that are paused and die, a Redis that forgets, and answers that are lost."""
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=50, deadline=None)
     @given(steps=st.lists(st.tuples(st.sampled_from(get_args(Step)), st.integers(0, 99)), max_size=30))
     def histories(steps: list[tuple[Step, int]]) -> None:
         account = secrets.token_hex(4)

@@ -9,8 +9,8 @@
 --   root:spent:<M>  hash    account -> nano-dollars, what is held included
 --   root:of:<P>     hash    of one process: "seq"; row -> its part of the sums; "held:<id>" -> [row, credits, usd, sent]
 -- ARGV  1 process  2 number of this step  3 number of its last step that was answered
---       4 JSON: rows {row: sums}, holds [[id, row, credits, usd, sent, limits]], gone [id], and whether to
---         all (nothing else is true of it), read (answer all rows), leave (it ends)
+--       4 JSON: rows {row: sums}, holds [[id, row, credits, usd, sent, limits]], gone [id], and whether
+--         all (it holds nothing else), more (rows are to follow), read (the answer is all rows), leave (it ends)
 -- A row is JSON, [day, caller, model]; sums are whole numbers in the order of ledger.Usage; usd is in nano-dollars.
 local GIVEN_UP, LEARN, REMEMBERED, LEFT = 3000, 2000, 7 * 86400000, 60000 -- ms
 local UNCERTAIN_CREDITS, COST, UNCERTAIN = 2, 3, 4
@@ -63,32 +63,24 @@ local function release(process, id)
   return sent, row, credits, usd
 end
 
-local function said_by(process) -- rows, and ids of what it holds
-  local rows, ids = {}, {}
+local function ids_held_by(process)
+  local ids = {}
   for _, field in ipairs(call('HKEYS', of(process))) do
-    if field:sub(1, 1) == '[' then rows[#rows + 1] = field end
     if field:sub(1, 5) == 'held:' then ids[#ids + 1] = field:sub(6) end
   end
-  return rows, ids
+  return ids
 end
 
-local function replace() -- what is not said any more
-  local rows, ids = said_by(me)
-  local holds = {}
-  for _, hold in ipairs(said.holds) do holds[hold[1]] = true end
-  for _, id in ipairs(ids) do
-    if not holds[id] then release(me, id) end
-  end
-  for _, row in ipairs(rows) do
-    local sums = sums_at(of(me), row)
-    for i in ipairs(sums) do sums[i] = 0 end
-    if not said.rows[row] then book(me, row, sums) end
+local function release_all_but(holds)
+  local kept = {}
+  for _, each in ipairs(holds) do kept[each[1]] = true end
+  for _, id in ipairs(ids_held_by(me)) do
+    if not kept[id] then release(me, id) end
   end
 end
 
 local function give_up(process, remembered) -- should it come back, it says everything again, and that corrects this
-  local _, ids = said_by(process)
-  for _, id in ipairs(ids) do
+  for _, id in ipairs(ids_held_by(process)) do
     local sent, row, credits, usd = release(process, id)
     if sent then
       local sums = sums_at(of(process), row)
@@ -126,7 +118,9 @@ end
 local stored, known = tonumber(call('HGET', of(me), 'seq') or 0), call('ZSCORE', alive, me)
 if seq <= stored then return { 'late' } end
 call('SET', learning, 0, 'NX')
-if stored < heard then call('SET', learning, now + LEARN) end -- something was lost, and maybe not of this one alone
+if stored < heard or said.more then -- something was lost, and maybe not of this one alone
+  call('SET', learning, now + LEARN)
+end
 if not said.all and (not known or stored < heard) then return { 'again' } end
 
 local last = call('ZREVRANGE', alive, 0, 0, 'WITHSCORES')[2]
@@ -137,7 +131,7 @@ call('ZADD', alive, now, me)
 call('HSET', of(me), 'seq', seq)
 call('PERSIST', of(me))
 
-if said.all then replace() end
+if said.all then release_all_but(said.holds) end
 for _, id in ipairs(said.gone) do release(me, id) end
 for row, sums in pairs(said.rows) do book(me, row, sums) end
 if said.read or said.all then give_up_the_dead() end

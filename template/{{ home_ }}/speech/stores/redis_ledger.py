@@ -22,10 +22,11 @@ import json
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +36,7 @@ from .redis_connection import PATIENCE_S, Connection
 from .redis_teller import BEAT_S, RETRY_S, Teller
 
 CLOSE_S = 2.0
+ROWS_MAX = 500  # in a step: some 10 ms of Redis' time
 NANO = 10**9
 SCALE = [NANO if isinstance(value, float) else 1 for value in vars(Usage()).values()]
 logger = logging.getLogger(__name__)
@@ -64,10 +66,18 @@ class Hold:
 
 
 class Heard(NamedTuple):
-    """A step's answer. ``learning``: Redis has lost something, and others may have yet to say what they spent."""
+    """A step's answer.
+
+    ``learning``: Redis has lost something, and others may have yet to say what they spent. ``more``: so have we.
+    """
 
     learning: bool
+    more: bool
     rows: dict[Row, Usage]
+
+
+class Unknown(Exception):
+    """Redis doesn't know what we said before."""
 
 
 class RedisLedger:
@@ -112,8 +122,7 @@ class RedisLedger:
             if hold.limits:
                 await self._told()
             elif not self._teller.away:
-                with suppress(ConnectionError, TimeoutError):
-                    await self._told()
+                await self._tried()
         if hold.refusing:
             raise LookupError("this process was silent for too long: what it had set aside was given to others")
         hold.left = True
@@ -127,16 +136,18 @@ class RedisLedger:
         self._book(_text(row), usage)
 
     async def rows(self) -> dict[Row, Usage]:
-        self._read = True
-        return (await self._told()).rows
+        while True:
+            self._read = True
+            if not (heard := await self._told()).more:
+                return heard.rows
 
     async def close(self) -> None:
         """Tell what is left to tell, for at most CLOSE_S."""
         self._leave = True
         try:
             async with asyncio.timeout(CLOSE_S):
-                while self._steps and not await self._left():
-                    await asyncio.sleep(RETRY_S)
+                while self._steps and not await self._tried():
+                    await asyncio.sleep(RETRY_S if self._teller.away else 0)
         except TimeoutError:
             booked = sum(self._booked.values(), Usage())
             logger.error("Redis was not told of all that was booked here, in all %g USD", booked.spent_usd)
@@ -149,6 +160,7 @@ class RedisLedger:
         hold = Hold(id, _text(row), charge.credits, round(charge.usd * NANO), whole, sent=bool(limits), since=now())
         self._held[id] = hold
         self._holds.add(id)
+        self._booked.setdefault(hold.row, Usage())  # so that it is told again even if others booked there for us
         self._teller.keep_beating()
         return hold
 
@@ -174,49 +186,60 @@ class RedisLedger:
         _ = self._script  # loading redis-py takes longer than the patience that begins now
         return await self._teller.told()
 
-    async def _left(self) -> bool:
+    async def _tried(self) -> bool:
+        """Whether all is told now."""
         with suppress(ConnectionError, TimeoutError):
-            await self._told()
-            return True
+            return not (await self._told()).more
         return False
 
     async def _step(self) -> Heard:
-        """Tell the news; or everything, where Redis doesn't know what came before."""
-        script = self._script
-        rows, holds, wishes = self._rows, self._holds, {"read": self._read, "leave": self._leave}
-        self._rows, self._holds, self._read = set(), set(), False
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                answer = await self._say(script, self._news(rows, holds) | wishes)
-                if answer == [b"again"]:
-                    answer = await self._say(script, self._news(self._booked, self._held) | wishes | {"all": True})
-            return self._hear(*answer)
-        except BaseException:
-            self._rows |= rows
-            self._holds |= holds
-            raise
+        """Tell the news; where Redis doesn't know what came before, everything is news."""
+        script, read = self._script, self._read
+        self._read = False
+        async with asyncio.timeout(PATIENCE_S):
+            try:
+                return await self._say(script, read)
+            except Unknown:
+                self._rows |= self._booked.keys()
+                self._holds |= self._held.keys()
+                return await self._say(script, read, everything=True)
 
-    def _news(self, rows: Collection[str], ids: Collection[str]) -> dict[str, object]:
-        held = [self._held[id] for id in ids if id in self._held]
-        held.sort(key=lambda hold: (hold.left, hold.sent), reverse=True)  # what was not sent has to fit beside the rest
-        return {
+    async def _say(self, script: Any, read: bool, everything: bool = False) -> Heard:
+        rows, holds = set(islice(self._rows, ROWS_MAX)), self._holds & self._held.keys()
+        more = len(rows) < len(self._rows)
+        gone = set() if more else self._holds - holds  # money is given back with what became of it, not before
+        self._rows -= rows
+        self._holds -= holds | gone
+        said = {
             "rows": {row: _whole(self._booked[row]) for row in rows},
-            "holds": [hold.said() for hold in held if not hold.refusing],
-            "gone": [id for id in ids if id not in self._held],
+            "holds": [hold.said() for hold in _by_right(self._held[id] for id in holds)],
+            "gone": list(gone),
+            "all": everything,
+            "more": more,
+            "read": read and not more,
+            "leave": self._leave and not more,
         }
-
-    async def _say(self, script: Any, said: Mapping[str, object]) -> Any:
         self._name, self._steps = self._name or secrets.token_hex(8), self._steps + 1
         root = f"{self._connection.prefix}:ledger"
-        return await script([root], [self._name, self._steps, self._heard, json.dumps(said)])
+        try:
+            return self._hear(more, *await script([root], [self._name, self._steps, self._heard, json.dumps(said)]))
+        except BaseException:
+            self._rows |= rows
+            self._holds |= holds | gone
+            raise
 
-    def _hear(self, _done: bytes, learning: int, refused: list[bytes], months: list[list[bytes]]) -> Heard:
+    def _hear(self, more: bool, state: bytes, *answer: Any) -> Heard:
+        if state != b"done":
+            raise Unknown(state)
+        learning, refused, months = answer
         self._heard = self._steps
         for id, account in _pairs(refused):
             if hold := self._held.get(id.decode()):
                 hold.refusing = account.decode()
+        if more:
+            self._teller.shortly()
         rows = {Row(*json.loads(row)): _usage(json.loads(sums)) for month in months for row, sums in _pairs(month)}
-        return Heard(bool(learning), {row: usage for row, usage in rows.items() if usage != Usage()})
+        return Heard(bool(learning), more, {row: usage for row, usage in rows.items() if usage != Usage()})
 
     @cached_property
     def _script(self) -> Any:
@@ -226,6 +249,11 @@ class RedisLedger:
 def _text(row: Row) -> str:
     """Raises UnicodeEncodeError for what could not be told: in a step it would stop everything else."""
     return json.dumps(row, ensure_ascii=False).encode().decode()
+
+
+def _by_right(holds: Iterable[Hold]) -> list[Hold]:
+    """What was sent first: what was not has to fit beside it."""
+    return sorted((hold for hold in holds if not hold.refusing), key=lambda hold: (hold.left, hold.sent), reverse=True)
 
 
 def _pairs(flat: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
