@@ -575,7 +575,11 @@ class Books:
         self.url, self.redis, self.account = url, redis, account
         self.processes = [Process(url, account, daily_usd=0.02) for _ in range(3)]
         self.open: list[tuple[Process, Bill]] = []
-        self.booked = Usage()
+        self.by: dict[Process, Usage] = {process: Usage() for process in self.processes}
+
+    @property
+    def booked(self) -> Usage:
+        return sum(self.by.values(), Usage())
 
     async def quiet(self) -> None:
         """Everybody has told everything."""
@@ -605,11 +609,11 @@ class Books:
     async def settle(self, number: int, state: str) -> None:
         if not self.open:
             return
-        _, bill = self.open.pop(number % len(self.open))
+        process, bill = self.open.pop(number % len(self.open))
         await bill.send()
         bill.state = state  # type: ignore[assignment]  # one of three
         await bill.__aexit__()
-        self.booked += bill.charge.booked(bill.state)
+        self.by[process] += bill.charge.booked(bill.state)
 
     async def send(self, number: int) -> None:
         if self.open:
@@ -624,9 +628,14 @@ class Books:
             self.open = [(owner, bill) for owner, bill in self.open if owner is not process]
             for bill in mine:
                 hold = process.store._held[bill._reservation.id]
-                self.booked += bill.charge.booked("uncertain" if hold.sent else "free")
+                self.by[process] += bill.charge.booked("uncertain" if hold.sent else "free")
             await given_up(self.redis, process, by=self.processes[0])
             await process.connection.aclose()
+
+    async def flush(self, _: int) -> None:
+        """What only the dead could tell is lost."""
+        self.redis.flushall()
+        self.by = {process: usage for process, usage in self.by.items() if process in self.processes}
 
     async def pause(self, number: int) -> None:
         process = self.processes[number % len(self.processes)]
@@ -672,8 +681,6 @@ async def _take(step: Step, number: int, books: Books, proxy: Proxy) -> None:
         await books.reserve(number, budget=step == "bounded")
     elif step in ("billed", "free", "uncertain"):
         await books.settle(number, step)
-    elif step == "flush":
-        books.redis.flushall()
     elif step == "lose":
         proxy.lose = 1
     else:

@@ -10,7 +10,7 @@
 --   root:of:<P>     hash    of one process: "seq"; row -> its part of the sums; "held:<id>" -> [row, credits, usd, sent]
 -- ARGV  1 process  2 number of this step  3 number of its last step that was answered
 --       4 JSON: rows {row: sums}, holds [[id, row, credits, usd, sent, limits]], gone [id], and whether
---         all (it holds nothing else), more (rows are to follow), read (the answer is all rows), leave (it ends)
+--         all (it holds nothing else), more (rows are to follow), leave (it ends)
 -- A row is JSON, [day, caller, model]; sums are whole numbers in the order of ledger.Usage; usd is in nano-dollars.
 local GIVEN_UP, LEARN, REMEMBERED, LEFT = 3000, 2000, 7 * 86400000, 60000 -- ms
 local UNCERTAIN_CREDITS, COST, UNCERTAIN = 2, 3, 4
@@ -92,12 +92,6 @@ local function give_up(process, remembered) -- should it come back, it says ever
   call('PEXPIRE', of(process), remembered)
 end
 
-local function give_up_the_dead()
-  local dead = call('ZRANGEBYSCORE', alive, '-inf', now - GIVEN_UP)
-  for _, process in ipairs(dead) do give_up(process, REMEMBERED) end
-  return #dead > 0
-end
-
 local function refusing(row, usd, limits)
   for _, limit in ipairs(limits) do
     local spent = call('HGET', root .. ':spent:' .. month_of(row), limit[1]) or 0
@@ -108,7 +102,6 @@ end
 local function hold(id, row, credits, usd, sent, limits) -- the account that refuses it
   local held = call('HEXISTS', of(me), 'held:' .. id) == 1
   local account = not held and refusing(row, usd, limits)
-  if account and give_up_the_dead() then account = refusing(row, usd, limits) end
   if account then return account end
   if not held then spend(row, usd) end
   call('HSET', of(me), 'held:' .. id, cjson.encode({ row, credits, usd, sent }))
@@ -130,19 +123,16 @@ end
 call('ZADD', alive, now, me)
 call('HSET', of(me), 'seq', seq)
 call('PERSIST', of(me))
+for _, process in ipairs(call('ZRANGEBYSCORE', alive, '-inf', now - GIVEN_UP)) do give_up(process, REMEMBERED) end
 
 if said.all then release_all_but(said.holds) end
 for _, id in ipairs(said.gone) do release(me, id) end
 for row, sums in pairs(said.rows) do book(me, row, sums) end
-if said.read or said.all then give_up_the_dead() end
 
-local refused, rows = {}, {}
+local refused = {}
 for _, each in ipairs(said.holds) do
   local account = hold(unpack(each))
   if account then refused[#refused + 1], refused[#refused + 2] = each[1], account end
 end
 if said.leave then give_up(me, LEFT) end
-if said.read then
-  for i, month in ipairs(call('SMEMBERS', months)) do rows[i] = call('HGETALL', root .. ':usage:' .. month) end
-end
-return { 'done', tonumber(call('GET', learning)) > now and 1 or 0, refused, rows }
+return { 'done', tonumber(call('GET', learning)) > now and 1 or 0, refused }

@@ -8,8 +8,8 @@ A process knows what it has booked since its start and what it holds. What it sa
     settle   rides in the next step, 20 ms later at the latest
     beat     a step a second, where there is anything to lose
 
-Who is silent for 3 s is given up by whoever is refused or asks for rows: what it never sent is free, the rest
-uncertain. Was it only paused, it says everything again, and uncertain turns into what it became.
+Who is silent for 3 s is given up by whoever speaks next: what it never sent is free, the rest uncertain. Was it only
+paused, it says everything again, and uncertain turns into what it became.
 
 Redis away: what falls under a budget is refused, all else goes on and is told when Redis is back. Redis emptied: every
 process says everything again within a second, and no budget is granted for two. Lost is what was booked by processes
@@ -22,7 +22,7 @@ import json
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -73,7 +73,6 @@ class Heard(NamedTuple):
 
     learning: bool
     more: bool
-    rows: dict[Row, Usage]
 
 
 class Unknown(Exception):
@@ -87,7 +86,7 @@ class RedisLedger:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self._connection, self._root = connection, f"{connection.prefix}:ledger"
         self._teller = Teller("the ledger", self._step, self._beat)
         self._begin()
 
@@ -98,7 +97,7 @@ class RedisLedger:
         self._held: dict[str, Hold] = {}
         self._rows: set[str] = set()
         self._holds: set[str] = set()
-        self._read = self._leave = False
+        self._leave = False
 
     async def reserve(self, reservation: Reservation, limits: Mapping[str, float]) -> str | None:
         hold = self._hold(reservation, limits)
@@ -136,10 +135,13 @@ class RedisLedger:
         self._book(_text(row), usage)
 
     async def rows(self) -> dict[Row, Usage]:
-        while True:
-            self._read = True
-            if not (heard := await self._told()).more:
-                return heard.rows
+        while (await self._told()).more:
+            pass
+        redis: Any = self._connection.redis
+        months = [month.decode() for month in await redis.smembers(f"{self._root}:months")]
+        texts = [item for month in months for item in (await redis.hgetall(f"{self._root}:usage:{month}")).items()]
+        rows = {Row(*json.loads(row)): _usage(json.loads(sums)) for row, sums in texts}
+        return {row: usage for row, usage in rows.items() if usage != Usage()}
 
     async def close(self) -> None:
         """Tell what is left to tell, for at most CLOSE_S."""
@@ -194,17 +196,16 @@ class RedisLedger:
 
     async def _step(self) -> Heard:
         """Tell the news; where Redis doesn't know what came before, everything is news."""
-        script, read = self._script, self._read
-        self._read = False
+        script = self._script
         async with asyncio.timeout(PATIENCE_S):
             try:
-                return await self._say(script, read)
+                return await self._say(script)
             except Unknown:
                 self._rows |= self._booked.keys()
                 self._holds |= self._held.keys()
-                return await self._say(script, read, everything=True)
+                return await self._say(script, everything=True)
 
-    async def _say(self, script: Any, read: bool, everything: bool = False) -> Heard:
+    async def _say(self, script: Any, everything: bool = False) -> Heard:
         rows, holds = set(islice(self._rows, ROWS_MAX)), self._holds & self._held.keys()
         more = len(rows) < len(self._rows)
         gone = set() if more else self._holds - holds  # money is given back with what became of it, not before
@@ -216,13 +217,12 @@ class RedisLedger:
             "gone": list(gone),
             "all": everything,
             "more": more,
-            "read": read and not more,
             "leave": self._leave and not more,
         }
         self._name, self._steps = self._name or secrets.token_hex(8), self._steps + 1
-        root = f"{self._connection.prefix}:ledger"
+        args = [self._name, self._steps, self._heard, json.dumps(said)]
         try:
-            return self._hear(more, *await script([root], [self._name, self._steps, self._heard, json.dumps(said)]))
+            return self._hear(more, *await script([self._root], args))
         except BaseException:
             self._rows |= rows
             self._holds |= holds | gone
@@ -231,15 +231,14 @@ class RedisLedger:
     def _hear(self, more: bool, state: bytes, *answer: Any) -> Heard:
         if state != b"done":
             raise Unknown(state)
-        learning, refused, months = answer
+        learning, refused = answer
         self._heard = self._steps
-        for id, account in _pairs(refused):
+        for id, account in zip(refused[::2], refused[1::2], strict=True):
             if hold := self._held.get(id.decode()):
                 hold.refusing = account.decode()
         if more:
             self._teller.shortly()
-        rows = {Row(*json.loads(row)): _usage(json.loads(sums)) for month in months for row, sums in _pairs(month)}
-        return Heard(bool(learning), more, {row: usage for row, usage in rows.items() if usage != Usage()})
+        return Heard(bool(learning), more)
 
     @cached_property
     def _script(self) -> Any:
@@ -254,10 +253,6 @@ def _text(row: Row) -> str:
 def _by_right(holds: Iterable[Hold]) -> list[Hold]:
     """What was sent first: what was not has to fit beside it."""
     return sorted((hold for hold in holds if not hold.refusing), key=lambda hold: (hold.left, hold.sent), reverse=True)
-
-
-def _pairs(flat: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    return zip(flat[::2], flat[1::2], strict=True)
 
 
 def _whole(usage: Usage) -> list[int]:
