@@ -14,7 +14,8 @@ paused, it says everything again, and uncertain turns into what it became.
 Redis away: what falls under a budget is refused, all else goes on and is told when Redis is back. Redis emptied: every
 process says everything again within a second, and no budget is granted for two. Lost is what was booked by processes
 that are no more by then: so keep ``appendonly`` on, and ``maxmemory-policy`` off ``allkeys-*``. One that starts within
-that second may be granted what another has yet to say it spent; one cut off for over a week is counted twice.
+that second may be granted what another has yet to say it spent. Of a process that was cut off for over a week, what it
+had told before is counted twice.
 """
 
 import asyncio
@@ -47,7 +48,7 @@ class Hold:
     """A reservation, in whole numbers. ``sent`` is how others take it if we die, ``left`` whether it was sent indeed.
 
     Under a budget it is taken for sent from the start, so that sending needs no step of its own: of a process that dies
-    within a second it is uncertain, not free. What has waited longer is said to be unsent; then sending is told.
+    in the next second or two it is uncertain, not free. What waits longer is said to be unsent; then sending is told.
     """
 
     id: str
@@ -148,7 +149,7 @@ class RedisLedger:
         self._leave = True
         try:
             async with asyncio.timeout(CLOSE_S):
-                while self._steps and not await self._tried():
+                while (self._steps or self._booked) and not await self._tried():
                     await asyncio.sleep(RETRY_S if self._teller.away else 0)
         except TimeoutError:
             booked = sum(self._booked.values(), Usage())
