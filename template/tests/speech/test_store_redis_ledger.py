@@ -385,6 +385,24 @@ async def test_who_has_much_to_tell_tells_it_by_parts(start: Callable[..., Proce
     assert sum((await other.ledger.rows()).values(), Usage()).credits == 7 * (3 * ROWS_MAX + 1)
 
 
+async def test_who_was_given_up_only_tells_what_others_may_have_booked_for_it(
+    start: Callable[..., Process], redis: Any
+) -> None:
+    """So a process that stumbles doesn't hold up the budgets of all others."""
+    process, other = start(daily_usd=2000.0), start(daily_usd=2000.0)
+    for number in range(ROWS_MAX + 1):
+        await process.store.add(Row(DAY, f"caller {number}", "flash"), ONE)
+    await process.rows()
+    redis.delete(f"{ROOT}:learning")
+    bill = await process.ledger.reserve(CALL)
+    await given_up(redis, process, by=other)
+    await process.call()
+    await other.call()
+    await bill.__aexit__()
+    await process.rows()
+    assert (await other.ledger.rows())[ROW] == ONE + ONE
+
+
 async def test_a_redis_that_was_away_gives_nobody_up(start: Callable[..., Process], redis: Any) -> None:
     """All were silent: who never sent keeps what it has set aside."""
     first, second = start(daily_usd=0.02), start(daily_usd=0.02)

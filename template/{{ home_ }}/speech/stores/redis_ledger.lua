@@ -114,7 +114,8 @@ call('SET', learning, 0, 'NX')
 if stored < heard or said.more then -- something was lost, and maybe not of this one alone
   call('SET', learning, now + LEARN)
 end
-if not said.all and (not known or stored < heard) then return { 'again' } end
+if not said.all and stored < heard then return { 'lost' } end
+if not said.all and not known then return { 'given up' } end
 
 local last = call('ZREVRANGE', alive, 0, 0, 'WITHSCORES')[2]
 if last and now - last > GIVEN_UP then -- nobody spoke: it was us who were away

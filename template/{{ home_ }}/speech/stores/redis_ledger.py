@@ -77,7 +77,11 @@ class Heard(NamedTuple):
 
 
 class Unknown(Exception):
-    """Redis doesn't know what we said before."""
+    """Redis doesn't know what we said: it is lost, or we were given up, and what we held was booked for us."""
+
+    def __init__(self, lost: bool) -> None:
+        super().__init__()
+        self.lost = lost
 
 
 class RedisLedger:
@@ -163,13 +167,13 @@ class RedisLedger:
         hold = Hold(id, _text(row), charge.credits, round(charge.usd * NANO), whole, sent=bool(limits), since=now())
         self._held[id] = hold
         self._holds.add(id)
-        self._booked.setdefault(hold.row, Usage())  # so that it is told again even if others booked there for us
         self._teller.keep_beating()
         return hold
 
     def _release(self, hold: Hold) -> None:
         del self._held[hold.id]
         self._holds.add(hold.id)
+        self._rows.add(hold.row)
         self._teller.shortly()
 
     def _book(self, row: str, usage: Usage) -> None:
@@ -196,13 +200,13 @@ class RedisLedger:
         return False
 
     async def _step(self) -> Heard:
-        """Tell the news; where Redis doesn't know what came before, everything is news."""
+        """Tell the news; where Redis doesn't know what came before, that is news too."""
         script = self._script
         async with asyncio.timeout(PATIENCE_S):
             try:
                 return await self._say(script)
-            except Unknown:
-                self._rows |= self._booked.keys()
+            except Unknown as what:
+                self._rows |= self._booked.keys() if what.lost else {hold.row for hold in self._held.values()}
                 self._holds |= self._held.keys()
                 return await self._say(script, everything=True)
 
@@ -231,7 +235,7 @@ class RedisLedger:
 
     def _hear(self, more: bool, state: bytes, *answer: Any) -> Heard:
         if state != b"done":
-            raise Unknown(state)
+            raise Unknown(lost=state == b"lost")
         learning, refused = answer
         self._heard = self._steps
         for id, account in zip(refused[::2], refused[1::2], strict=True):
