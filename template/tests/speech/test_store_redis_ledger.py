@@ -754,6 +754,16 @@ async def test_nobody_to_lose_anything_says_nothing(start: Callable[..., Process
     assert "cmdstat_evalsha" not in redis.info("commandstats")
 
 
+async def test_sums_are_exact_whoever_adds_them_up(start: Callable[..., Process], redis: Any) -> None:
+    """Thirds of a hundredth of a cent, in many steps of two processes: to a billionth of a dollar a process."""
+    processes = [start(), start()]
+    for number in range(600):
+        await processes[number % 2].store.add(ROW, Usage(cost_usd=1 / 30_000, stt_seconds=1 / 3))
+        await processes[number % 2].rows()
+    usage = await processes[0].rows()
+    assert usage and (usage.cost_usd, usage.stt_seconds) == (pytest.approx(0.02, abs=2e-9), pytest.approx(200, abs=2e-9))
+
+
 async def test_keys_name_no_caller_and_money_does_not_expire(start: Callable[..., Process], redis: Any) -> None:
     """A key is one of few by month and process; only what a process said of itself goes, once it has left."""
     process = start(daily_usd=1.0)

@@ -23,9 +23,8 @@ import json
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -34,42 +33,18 @@ from typing import Any, NamedTuple
 from ..clock import now
 from ..ledger import Reservation, Row, Usage
 from .redis_connection import PATIENCE_S, Connection
+from .redis_money import Hold, by_right, text, usage_of, whole
 from .redis_teller import BEAT_S, RETRY_S, Teller
 
 CLOSE_S = 2.0
 ROWS_MAX = 500  # in a step: some 10 ms of Redis' time
-NANO = 10**9
-SCALE = [NANO if isinstance(value, float) else 1 for value in vars(Usage()).values()]
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Hold:
-    """A reservation, in whole numbers. ``sent`` is how others take it if we die, ``left`` whether it was sent indeed.
-
-    Under a budget it is taken for sent from the start, so that sending needs no step of its own: of a process that dies
-    in the next second or two it is uncertain, not free. What waits longer is said to be unsent; then sending is told.
-    """
-
-    id: str
-    row: str
-    credits: int
-    usd: int
-    limits: list[tuple[str, int]]
-    sent: bool
-    since: float
-    left: bool = False
-    refusing: str | None = None
-
-    def said(self) -> tuple[object, ...]:
-        """For the script. What was sent is held whatever the budget says."""
-        return self.id, self.row, self.credits, self.usd, self.sent, [] if self.left else self.limits
 
 
 class Heard(NamedTuple):
     """A step's answer.
 
-    ``learning``: Redis has lost something, and others may have yet to say what they spent. ``more``: so have we.
+    ``learning``: Redis has lost something, and who spent it may have yet to say so. ``more``: we have more to say.
     """
 
     learning: bool
@@ -79,15 +54,11 @@ class Heard(NamedTuple):
 class Unknown(Exception):
     """Redis doesn't know what we said: it is lost, or we were given up, and what we held was booked for us."""
 
-    def __init__(self, lost: bool) -> None:
-        super().__init__()
-        self.lost = lost
-
 
 class RedisLedger:
     """One process's, on one loop. Nothing is touched before the first use.
 
-    The mutable state is ``_booked`` and ``_held`` (what is so), ``_rows`` and ``_holds`` (of what there is news).
+    The mutable state is ``_booked`` and ``_held``; of what is to be told, ``_changed_rows`` and ``_changed_holds``.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -100,8 +71,8 @@ class RedisLedger:
         self._name, self._steps, self._heard = "", 0, 0
         self._booked: defaultdict[str, Usage] = defaultdict(Usage)
         self._held: dict[str, Hold] = {}
-        self._rows: set[str] = set()
-        self._holds: set[str] = set()
+        self._changed_rows: set[str] = set()
+        self._changed_holds: set[str] = set()
         self._leave = False
 
     async def reserve(self, reservation: Reservation, limits: Mapping[str, float]) -> str | None:
@@ -110,7 +81,7 @@ class RedisLedger:
             return None
         try:
             if (await self._told()).learning:
-                raise ConnectionError("Redis was emptied, and others have yet to say what they spent")
+                raise ConnectionError("Redis has lost something: nothing is granted until all have told theirs")
         except BaseException:
             self._release(hold)
             raise
@@ -122,7 +93,7 @@ class RedisLedger:
         hold = self._held[reservation.id]
         if not hold.sent:
             hold.sent, hold.since = True, now()
-            self._holds.add(hold.id)
+            self._changed_holds.add(hold.id)
             if hold.limits:
                 await self._told()
             elif not self._teller.away:
@@ -137,7 +108,7 @@ class RedisLedger:
             self._book(hold.row, usage)
 
     async def add(self, row: Row, usage: Usage) -> None:
-        self._book(_text(row), usage)
+        self._book(text(row), usage)
 
     async def rows(self) -> dict[Row, Usage]:
         while (await self._told()).more:
@@ -145,7 +116,7 @@ class RedisLedger:
         redis: Any = self._connection.redis
         months = [month.decode() for month in await redis.smembers(f"{self._root}:months")]
         texts = [item for month in months for item in (await redis.hgetall(f"{self._root}:usage:{month}")).items()]
-        rows = {Row(*json.loads(row)): _usage(json.loads(sums)) for row, sums in texts}
+        rows = {Row(*json.loads(row)): usage_of(json.loads(sums)) for row, sums in texts}
         return {row: usage for row, usage in rows.items() if usage != Usage()}
 
     async def close(self) -> None:
@@ -162,32 +133,29 @@ class RedisLedger:
         self._begin()
 
     def _hold(self, reservation: Reservation, limits: Mapping[str, float]) -> Hold:
-        id, row, charge = reservation
-        whole = [(account, round(usd * NANO)) for account, usd in limits.items()]
-        hold = Hold(id, _text(row), charge.credits, round(charge.usd * NANO), whole, sent=bool(limits), since=now())
-        self._held[id] = hold
-        self._holds.add(id)
+        hold = self._held[reservation.id] = Hold.of(reservation, limits, since=now())
+        self._changed_holds.add(hold.id)
         self._teller.keep_beating()
         return hold
 
     def _release(self, hold: Hold) -> None:
         del self._held[hold.id]
-        self._holds.add(hold.id)
-        self._rows.add(hold.row)
+        self._changed_holds.add(hold.id)
+        self._changed_rows.add(hold.row)
         self._teller.shortly()
 
     def _book(self, row: str, usage: Usage) -> None:
         if usage != Usage():
             self._booked[row] += usage
-            self._rows.add(row)
+            self._changed_rows.add(row)
             self._teller.shortly()
 
     def _beat(self) -> bool:
         for hold in self._held.values():
             if hold.sent and not hold.left and now() - hold.since > BEAT_S:
                 hold.sent = False
-                self._holds.add(hold.id)
-        return bool(self._booked or self._held or self._holds)
+                self._changed_holds.add(hold.id)
+        return bool(self._booked or self._held or self._changed_holds)
 
     async def _told(self) -> Heard:
         _ = self._script  # loading redis-py takes longer than the patience that begins now
@@ -205,20 +173,21 @@ class RedisLedger:
         async with asyncio.timeout(PATIENCE_S):
             try:
                 return await self._say(script)
-            except Unknown as what:
-                self._rows |= self._booked.keys() if what.lost else {hold.row for hold in self._held.values()}
-                self._holds |= self._held.keys()
+            except Unknown as why:
+                lost = why.args == (b"lost",)
+                self._changed_rows |= self._booked.keys() if lost else {hold.row for hold in self._held.values()}
+                self._changed_holds |= self._held.keys()
                 return await self._say(script, everything=True)
 
     async def _say(self, script: Any, everything: bool = False) -> Heard:
-        rows, holds = set(islice(self._rows, ROWS_MAX)), self._holds & self._held.keys()
-        more = len(rows) < len(self._rows)
-        gone = set() if more else self._holds - holds  # money is given back with what became of it, not before
-        self._rows -= rows
-        self._holds -= holds | gone
+        rows, holds = set(islice(self._changed_rows, ROWS_MAX)), self._changed_holds & self._held.keys()
+        more = len(rows) < len(self._changed_rows)
+        gone = set() if more else self._changed_holds - holds  # money is given back with what became of it, not before
+        self._changed_rows -= rows
+        self._changed_holds -= holds | gone
         said = {
-            "rows": {row: _whole(self._booked[row]) for row in rows},
-            "holds": [hold.said() for hold in _by_right(self._held[id] for id in holds)],
+            "rows": {row: whole(self._booked[row]) for row in rows},
+            "holds": [hold.said() for hold in by_right(self._held[id] for id in holds)],
             "gone": list(gone),
             "all": everything,
             "more": more,
@@ -229,13 +198,13 @@ class RedisLedger:
         try:
             return self._hear(more, *await script([self._root], args))
         except BaseException:
-            self._rows |= rows
-            self._holds |= holds | gone
+            self._changed_rows |= rows
+            self._changed_holds |= holds | gone
             raise
 
     def _hear(self, more: bool, state: bytes, *answer: Any) -> Heard:
         if state != b"done":
-            raise Unknown(lost=state == b"lost")
+            raise Unknown(state)
         learning, refused = answer
         self._heard = self._steps
         for id, account in zip(refused[::2], refused[1::2], strict=True):
@@ -248,22 +217,3 @@ class RedisLedger:
     @cached_property
     def _script(self) -> Any:
         return self._connection.redis.register_script(Path(__file__).with_suffix(".lua").read_text("utf-8"))
-
-
-def _text(row: Row) -> str:
-    """Raises UnicodeEncodeError for what could not be told: in a step it would stop everything else."""
-    return json.dumps(row, ensure_ascii=False).encode().decode()
-
-
-def _by_right(holds: Iterable[Hold]) -> list[Hold]:
-    """What was sent first: what was not has to fit beside it."""
-    return sorted((hold for hold in holds if not hold.refusing), key=lambda hold: (hold.left, hold.sent), reverse=True)
-
-
-def _whole(usage: Usage) -> list[int]:
-    return [round(value * scale) for value, scale in zip(vars(usage).values(), SCALE, strict=True)]
-
-
-def _usage(sums: list[Any]) -> Usage:
-    """What a row lacks, nobody has booked."""
-    return Usage(*[value if scale == 1 else value / scale for value, scale in zip(sums, SCALE, strict=False)])
