@@ -118,7 +118,7 @@ if not said.all and stored < heard then return { 'lost' } end
 if not said.all and not known then return { 'given up' } end
 
 local last = call('ZREVRANGE', alive, 0, 0, 'WITHSCORES')[2]
-if last and now - last > GIVEN_UP then -- nobody spoke: it was us who were away
+if known and now - last > GIVEN_UP then -- nobody could speak, not even this one: it was us who were away
   for _, process in ipairs(call('ZRANGE', alive, 0, -1)) do call('ZADD', alive, now, process) end
 end
 call('ZADD', alive, now, me)

@@ -6,7 +6,7 @@ A process knows what it has booked since its start and what it holds. What it sa
     reserve  under a budget a step, which checks it and sets the money aside; else it rides in the next one
     sent     nothing where others take it for sent already (see Hold), else a step
     settle   rides in the next step, 20 ms later at the latest
-    beat     a step a second, where there is anything to lose
+    beat     a step a second, from the first use on
 
 Who is silent for 3 s is given up by whoever speaks next: what it never sent is free, the rest uncertain. Was it only
 paused, it says everything again, and uncertain turns into what it became.
@@ -150,12 +150,11 @@ class RedisLedger:
             self._changed_rows.add(row)
             self._teller.shortly()
 
-    def _beat(self) -> bool:
+    def _beat(self) -> None:
         for hold in self._held.values():
             if hold.sent and not hold.left and now() - hold.since > BEAT_S:
                 hold.sent = False
                 self._changed_holds.add(hold.id)
-        return bool(self._booked or self._held or self._changed_holds)
 
     async def _told(self) -> Heard:
         _ = self._script  # loading redis-py takes longer than the patience that begins now

@@ -15,11 +15,11 @@ logger = logging.getLogger(__name__)
 class Teller(Generic[T]):
     """Whoever asks during a step waits for the next one, which tells of all that happened in the meantime.
 
-    ``step`` tells, gives the answer, and raises what kept it from one. ``beat`` is called once a second, for as long as
-    it says that there is something to tell or to lose; while Redis is ``away``, every RETRY_S, to find it back.
+    ``step`` tells, gives the answer, and raises what kept it from one. There is one a second at least, from the first
+    use on, and while Redis is ``away`` one every RETRY_S, to find it back; ``beat`` is called before each of those.
     """
 
-    def __init__(self, what: str, step: Callable[[], Awaitable[T]], beat: Callable[[], bool]) -> None:
+    def __init__(self, what: str, step: Callable[[], Awaitable[T]], beat: Callable[[], None]) -> None:
         self.away = False
         self._what, self._step, self._beat = what, step, beat
         self._next: asyncio.Future[T | Exception] | None = None  # what the next step will hear
@@ -58,6 +58,7 @@ class Teller(Generic[T]):
         if self._soon:
             self._soon.cancel()
             self._soon = None
+        self.keep_beating()
         self._next = self._next or asyncio.get_running_loop().create_future()
         if self._stepping is None or self._stepping.done():
             self._stepping = asyncio.create_task(self._step_by_step())
@@ -65,9 +66,8 @@ class Teller(Generic[T]):
 
     def _on_beat(self) -> None:
         self._beating = None
-        if self._beat():
-            self._go()
-            self.keep_beating()
+        self._beat()
+        self._go()
 
     async def _step_by_step(self) -> None:
         while asked := self._next:
