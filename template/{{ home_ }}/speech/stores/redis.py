@@ -3,6 +3,7 @@
     speech:{<account>}:audio:*, :claim:*   what was paid for once, and who is paying for what      redis_audio
     speech:{<account>}:seats:*             requests under way, where a caller's number is bounded  redis_seats
     speech:{<account>}:health, :probe:*    what opened, and who asks whether it may close          redis_breaker
+    speech:{<account>}:ledger:*            the money                                               redis_ledger
 
 All keys of an account have one hash tag, so each script has its keys on one node of a cluster. Without Redis every
 process goes on for itself, and joins again by itself. An ACL has to allow the channels ``&speech:*``.
