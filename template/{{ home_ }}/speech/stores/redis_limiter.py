@@ -1,14 +1,14 @@
 """One pool's limit over the processes of all hosts, as the path of one process sees it.
 
 While Redis answers the script gives the slots, and ``Limiter`` only keeps who waits and who holds. Alone this process
-is an ordinary ``Limiter`` whose plan is its *share*: what Redis last set aside for it. The shares of all never add up to
-more than the limit, so that alone they keep it together:
+is an ordinary ``Limiter`` whose plan is its *share*: what Redis last set aside for it. The shares of all never add up
+to more than the limit, so that alone they keep it together:
 
-    at once         only as many slots as it had: others may still use what is ours now
-    after a while   its whole share, once calls of others beyond theirs have ended: 3 s, or 3 times as long as calls take
+    at once     only as many slots as it had: others may still use what is ours now
+    drained     its whole share, once what others run beyond theirs has ended: after 3 s, or 3 times a call's time
 
-Until then nobody is refused, for it may be a hiccup. A process that Redis never heard of takes one slot after that while
-(so each that starts during an outage may be one too many). With more processes than slots some have no share, and refuse.
+Until then nobody is refused, for it may be a hiccup. A process that Redis never heard of takes one slot when drained
+(each that starts during an outage may be one too many). With more processes than slots some have no share, and refuse.
 """
 
 import asyncio
@@ -151,8 +151,10 @@ class RedisLimiter(Limiter):
 
     def hear(self, told: Mapping[str, Any]) -> None:
         shared = self._shared
-        shared.limit, shared.ceiling, shared.others, shared.cuts = (told[n] for n in ("limit", "ceiling", "others", "cuts"))
-        self._service_s, self._measured, self._share = told["service"] / 1e6, told["measured"], told.get("share", self._share)
+        shared.limit, shared.ceiling = told["limit"], told["ceiling"]
+        shared.others, shared.cuts = told["others"], told["cuts"]
+        self._service_s, self._measured = told["service"] / 1e6, told["measured"]
+        self._share = told.get("share", self._share)
         self._waits_s, self._heard_at = [wait_us / 1e6 for wait_us in told["waits"]], now()
 
     def give(self, name: str, weight: int) -> None:
@@ -199,7 +201,7 @@ class RedisLimiter(Limiter):
 
 
 class RedisLease(Lease):
-    """``name`` is what Redis calls it. ``priority`` is the one that Redis knows, ``turn_at`` when it may be its turn."""
+    """``name`` and ``priority`` are what Redis knows of it; ``turn_at`` is when it said that its turn may come."""
 
     _limiter: RedisLimiter
     name = ""

@@ -47,7 +47,7 @@ local function nobody_else() -- no inbox is open but mine, and there was time to
   for _, name in ipairs(call('PUBSUB', 'CHANNELS', root .. ':wake:*')) do
     if name ~= channel(me) then return false end
   end
-  return tonumber(call('INFO', 'server'):match('uptime_in_seconds:(%d+)')) > SETTLED
+  return tonumber(call('INFO', 'server'):match('uptime_in_seconds:(%d+)')) >= SETTLED
 end
 
 local others = call('ZCARD', processes) - (call('ZSCORE', processes, me) and 1 or 0)
@@ -108,6 +108,7 @@ local FIELDS = { 'limit', 'ceiling', 'others', 'cuts', 'epoch', 'moved', 'servic
 
 local function read(name)
   local pool = { name = name, key = root .. ':' .. name, held = {}, busy = 0, urgent = 0 }
+  pool.waiting = call('ZCARD', pool.key .. ':line')
   local values = call('HMGET', pool.key, 'said', 'foreign', unpack(FIELDS))
   for i, field in ipairs(FIELDS) do pool[field] = tonumber(values[i + 2]) or 0 end
   for i, field in ipairs({ 'said', 'foreign' }) do
@@ -225,13 +226,13 @@ local function weigh(pool, id, urgent) return math.min(weight_of(id), slots(pool
 local function fits(pool, id, urgent) return pool.busy + weigh(pool, id, urgent) <= slots(pool, urgent) end
 
 local function enter(pool, id, rank, urgent)
-  call('ZADD', pool.key .. ':line', rank, id)
-  if urgent then call('ZADD', pool.key .. ':urgent', rank, id) else call('ZREM', pool.key .. ':urgent', id) end
+  pool.waiting = pool.waiting + call('ZADD', pool.key .. ':line', rank, id)
+  if urgent then call('ZADD', pool.key .. ':urgent', rank, id) end
   if weight_of(id) > 1 then call('ZADD', pool.key .. ':heavy', rank, id) end
 end
 
 local function drop(pool, id)
-  call('ZREM', pool.key .. ':line', id)
+  pool.waiting = pool.waiting - call('ZREM', pool.key .. ':line', id)
   call('ZREM', pool.key .. ':urgent', id)
   if weight_of(id) > 1 then call('ZREM', pool.key .. ':heavy', id) end
 end
@@ -245,12 +246,10 @@ local function hears(process) -- what lies unread says that it is asleep
   return hearing[process]
 end
 
-local function first(line) -- whoever can't hear keeps his place, and is passed
-  local from = 0
-  while true do
-    local id = call('ZRANGE', line, from, from)[1]
+local function first(pool, line) -- whoever can't hear keeps his place, and is passed
+  for place = 0, pool.waiting - 1 do
+    local id = call('ZRANGE', pool.key .. line, place, place)[1]
     if not id or hears(owner(id)) then return id end
-    from = from + 1
   end
 end
 
@@ -266,12 +265,12 @@ end
 local function next_one(pool, head) -- nobody passes the head, but an interactive one on his way to a slot kept for such
   local urgent = is_urgent(pool, head)
   if fits(pool, head, urgent) then return head, urgent end
-  local best = pool.urgent < kept(pool) and first(pool.key .. ':urgent')
+  local best = pool.urgent < kept(pool) and first(pool, ':urgent')
   if best and fits(pool, best, true) then return best, true end
 end
 
 local function advance(pool)
-  local head = not learning and first(pool.key .. ':line')
+  local head = not learning and first(pool, ':line')
   while head do
     local id, urgent = next_one(pool, head)
     if id then
@@ -279,7 +278,7 @@ local function advance(pool)
       drop(pool, id)
       hold(pool, id, now, weight, urgent)
       tell('given', pool, id, weight)
-      head = first(pool.key .. ':line')
+      head = first(pool, ':line')
     elseif not grow(pool) then
       return
     end
@@ -298,6 +297,7 @@ local function ends(pool, service) -- when each slot in use is free, if all call
 end
 
 local function ahead(pool, rank, n) -- the weight of all who stand before it
+  if pool.waiting == 0 then return 0 end
   local before = '(' .. whole(rank)
   local sum = call('ZCOUNT', pool.key .. ':line', '-inf', before)
   for _, id in ipairs(call('ZRANGEBYSCORE', pool.key .. ':heavy', '-inf', before)) do
@@ -329,7 +329,7 @@ local function judge(pool, want) -- those who came now and still wait: will it b
 end
 
 local function bound(pool) -- the worst places of too long a line are refused, until the head of it is let in
-  for _ = 1, call('ZCARD', pool.key .. ':line') - pool.size do
+  for _ = 1, pool.waiting - pool.size do
     local worst = call('ZREVRANGE', pool.key .. ':line', 0, 0)[1]
     drop(pool, worst)
     local head = call('ZRANGE', pool.key .. ':line', 0, 0)[1] or worst
@@ -384,7 +384,10 @@ local function apply(pool, news)
   for _, id in ipairs(news.leave or {}) do drop(pool, id) end
   for _, moved in ipairs(news.move or {}) do
     local rank = tonumber(call('ZSCORE', pool.key .. ':line', moved[1]))
-    if rank then enter(pool, moved[1], rank + moved[2], moved[3] == 1) end
+    if rank then
+      drop(pool, moved[1])
+      enter(pool, moved[1], rank + moved[2], moved[3] == 1)
+    end
   end
   local wants = {}
   for i, want in ipairs(news.want or {}) do
