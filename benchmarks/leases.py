@@ -51,7 +51,7 @@ class Bench:
         before = self.commands()
         said = await asyncio.gather(*(asyncio.to_thread(child.communicate) for child in children))
         told = [json.loads(out) for out, _ in said]
-        return Run(seconds, told, await judge.report(self.judge), self.commands() - before)
+        return Run(begin, seconds, told, await judge.report(self.judge), self.commands() - before)
 
     def _start(self, job: Job) -> "subprocess.Popen[str]":
         path = os.pathsep.join([str(self.home / "src"), os.getcwd()])
@@ -73,6 +73,7 @@ class Bench:
 class Run:
     """What the processes told, and what the judge saw."""
 
+    begin: float
     seconds: float
     told: list[dict[str, Any]]
     seen: dict[str, Any]
@@ -86,6 +87,12 @@ class Run:
         return len(self.all("returned"))
 
     @property
+    def goodput(self) -> float:
+        """Calls a second, once all have come and before the line drains."""
+        settled, end = self.begin + 0.5, self.begin + self.seconds
+        return sum(settled < at < end for at in self.all("returned")) / (end - settled)
+
+    @property
     def peak(self) -> int:
         return max((level for _, level in self.seen["levels"]), default=0)
 
@@ -97,7 +104,7 @@ class Run:
     def line(self, name: str, exact: "Run") -> str:
         cpu_us = 1e6 * sum(process["cpu"] for process in self.told) / self.done
         return (
-            f"{name:22} {self.done / self.seconds:8.1f} {self.done / exact.done:6.3f} {self.peak:5}"
+            f"{name:22} {self.goodput:8.1f} {self.goodput / exact.goodput:6.3f} {self.peak:5}"
             f" {self.hand_off_ms(0.5):8.2f} {self.hand_off_ms(0.99):7.2f} {self.commands / self.done:9.2f}"
             f" {cpu_us:7.0f} {len(self.all('failed')):7}"
         )

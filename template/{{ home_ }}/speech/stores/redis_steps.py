@@ -127,7 +127,7 @@ class Steps:
     async def _talk(self) -> None:
         """For as long as the client lives: an error of whatever kind is an absence, and must not end it."""
         await asyncio.to_thread(importlib.import_module, "redis.asyncio")  # half a second
-        while True:
+        while not _cancelled():
             await self._news()
             try:
                 await (self._step() if self.joined else self._join())
@@ -237,7 +237,7 @@ class Steps:
 
     async def _listen(self) -> None:
         await asyncio.to_thread(importlib.import_module, "redis.asyncio")
-        while True:
+        while not _cancelled():
             with suppress(Exception):  # the steps tell of it
                 async with self._connection.inbox.pubsub(ignore_subscribe_messages=True) as inbox:
                     await inbox.subscribe(f"{self._root}:wake:{self._me}")
@@ -262,3 +262,9 @@ class Steps:
             self._tasks[1].cancel()
             self._tasks[1] = asyncio.create_task(self._listen())
         return lost
+
+
+def _cancelled() -> bool:
+    """This task; redis-py now and then swallows that."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
