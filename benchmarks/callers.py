@@ -96,7 +96,6 @@ async def work(job: Job) -> dict[str, Any]:
         writer.close()
 
     async with gate(job) as admit:
-        await asyncio.sleep(max(0.0, job.begin - 1 - time.monotonic()))
         async with admit():  # what is loaded and opened at the first use is not what is measured
             pass
         await asyncio.sleep(max(0.0, job.begin - time.monotonic()))

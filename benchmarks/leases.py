@@ -27,7 +27,7 @@ from .callers import Job
 
 PACKAGE = "lease_voice"
 PROCESSES, CALLERS, SLOTS = 4, 100, 10
-START_S = 4.0  # to start the processes, and for a fresh Redis to have been up long enough
+START_S = 6.0  # to start the processes, on a machine that may be busy
 LEASE_COMMANDS = ("evalsha", "eval", "ping", "script|load", "subscribe")
 
 

@@ -97,10 +97,8 @@ class Steps:
         if self._tasks:
             return
         self._work, self._me, self._born, self._seq = asyncio.Event(), secrets.token_hex(6), 0, 0
-        for pool in self.pools.values():
-            pool.cut_off(ours=False)
         self._work.set()
-        self._tasks = [asyncio.create_task(self._talk()), asyncio.create_task(self._listen())]
+        self._tasks = [asyncio.create_task(self._talk())]
 
     def name(self, weight: int) -> str:
         """For a lease: never used twice."""
@@ -127,6 +125,8 @@ class Steps:
     async def _talk(self) -> None:
         """For as long as the client lives: an error of whatever kind is an absence, and must not end it."""
         await asyncio.to_thread(importlib.import_module, "redis.asyncio")  # half a second
+        for pool in self.pools.values():
+            pool.cut_off(ours=False)
         while not _cancelled():
             await self._news()
             try:
@@ -168,6 +168,8 @@ class Steps:
         finally:
             self.frozen = False
         self._born = self._born or answer["now"]
+        if len(self._tasks) == 1:  # only now: open inboxes tell an empty Redis that it has to learn
+            self._tasks.append(asyncio.create_task(self._listen()))
         self.joined, self.learning = answer["status"] == "joined", answer["status"] == "learning"
         for pool in self.pools.values():
             pool.join() if self.joined else pool.advance_alone()
@@ -236,7 +238,6 @@ class Steps:
     # ---------------------------------------------------------------------------------------------------- the inbox
 
     async def _listen(self) -> None:
-        await asyncio.to_thread(importlib.import_module, "redis.asyncio")
         while not _cancelled():
             with suppress(Exception):  # the steps tell of it
                 async with self._connection.inbox.pubsub(ignore_subscribe_messages=True) as inbox:
