@@ -31,7 +31,8 @@ AGAIN_S = 1.0  # when to ask a process that has no share
 
 @dataclass(eq=False, repr=False)
 class RedisLimiter(Limiter):
-    """``_told`` are those whom the script knows as waiters, by name; ``_news`` is what it has not been told.
+    """``_told`` are those whom the script knows as waiters, by name; ``_news`` is what it has not been told, and
+    ``_returning`` how many releases are under way to it.
 
     ``allowance`` is the script's conclusion, as last heard; while alone it is this process's share.
     """
@@ -43,7 +44,7 @@ class RedisLimiter(Limiter):
         self._shared = self.allowance
         self._share, self._own, self._drained_at = 1, 0, math.inf
         self._told: dict[str, RedisLease] = {}
-        self._news = News()
+        self._news, self._returning = News(), 0
         self._waits_s, self._heard_at = [0.0, 0.0, 0.0], 0.0  # of somebody who came then, by class
         self.steps.pools[self.pool] = self
 
@@ -134,11 +135,12 @@ class RedisLimiter(Limiter):
 
     def news(self) -> dict[str, Any]:
         news, self._news = self._news, News()
+        self._returning = len(news.release)
         wants = [self._want(waiter) for waiter in news.want if not waiter.turn.done()]
         return {name: said for name, said in (vars(news) | {"want": wants}).items() if said}
 
     def claim(self, first: bool) -> dict[str, Any]:
-        self._news, self._told = News(), {}
+        self._news, self._told, self._returning = News(), {}, 0
         terms = {"plan": self.plan, "fixed": int(self.fixed), "reserved": self.reserved, "size": self.queue_size}
         return {
             "terms": terms,
@@ -183,7 +185,7 @@ class RedisLimiter(Limiter):
         self.allowance = self._shared
 
     def cut_off(self, ours: bool) -> None:
-        leased = self._in_flight + len(self._news.release)
+        leased = self._in_flight + len(self._news.release) + self._returning
         self._own = min(self._share, leased) if ours else 0
         self.allowance = Allowance(self.pool, max(1, self._share), processes=1, fixed=True)
         drain_s = max(DRAIN_S, 3 * self._service_s)

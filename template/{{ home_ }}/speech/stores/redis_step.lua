@@ -39,7 +39,7 @@ local function listens(process) return call('PUBSUB', 'NUMSUB', channel(process)
 
 local time = call('TIME')
 local now = time[1] * 1e6 + time[2]
-local got = call('HMGET', root, 'clock', 'learn_until', 'seq:' .. me, 'unread:' .. me)
+local got = call('HMGET', root, 'clock', 'learn_until', 'seq:' .. me, 'unread:' .. me, 'mail:' .. me)
 local clock, learn_until, stored = tonumber(got[1]), tonumber(got[2]) or 0, tonumber(got[3])
 if clock and now <= clock then now = clock + 1 end -- time never runs backwards here
 
@@ -85,10 +85,11 @@ elseif message.claim and seq > (stored or 0) then -- else it comes late, and a n
 elseif stored ~= seq - 1 then
   return cjson.encode({ status = UNKNOWN }) -- given up, or a step was lost: it has to say everything again
 end
-call('HSET', root, 'clock', now, 'learn_until', learn_until)
-if not message.bye then
+if message.bye then
+  call('HSET', root, 'clock', now)
+else
   call('ZADD', processes, now, me)
-  call('HSET', root, 'seq:' .. me, seq)
+  call('HSET', root, 'clock', now, 'learn_until', learn_until, 'seq:' .. me, seq)
   if got[4] then call('HDEL', root, 'unread:' .. me) end
 end
 if message.beat or message.bye then
@@ -104,13 +105,18 @@ end
 
 local FIELDS = { 'limit', 'ceiling', 'others', 'cuts', 'epoch', 'moved', 'service', 'measured', -- as in allowance.py
   'plan', 'fixed', 'reserved', 'size', 'born', -- the terms, and when the process that set them came
+  'heavy', -- 1 once somebody was who weighs more than 1
   'peak', 'peak_was', 'peak_from' } -- the most in flight in this WINDOW and in the one before
 
 local function read(name)
   local pool = { name = name, key = root .. ':' .. name, held = {}, busy = 0, urgent = 0 }
   pool.waiting = call('ZCARD', pool.key .. ':line')
   local values = call('HMGET', pool.key, 'said', 'foreign', unpack(FIELDS))
-  for i, field in ipairs(FIELDS) do pool[field] = tonumber(values[i + 2]) or 0 end
+  pool.stored = values
+  for i, field in ipairs(FIELDS) do
+    values[i + 2] = tonumber(values[i + 2]) or 0
+    pool[field] = values[i + 2]
+  end
   for i, field in ipairs({ 'said', 'foreign' }) do
     pool[field] = {}
     for number in (values[i] or ''):gmatch('%d+') do table.insert(pool[field], tonumber(number)) end
@@ -130,12 +136,15 @@ local function read(name)
   return pool
 end
 
-local function save(pool)
-  local values = { 'said', table.concat(pool.said, ' '), 'foreign', table.concat(pool.foreign, ' ') }
-  for _, field in ipairs(FIELDS) do
-    values[#values + 1], values[#values + 2] = field, pool[field]
+local function save(pool) -- what has changed
+  local changed = {}
+  local function put(field, value, stored)
+    if value ~= stored then changed[#changed + 1], changed[#changed + 2] = field, value end
   end
-  call('HSET', pool.key, unpack(values))
+  put('said', table.concat(pool.said, ' '), pool.stored[1])
+  put('foreign', table.concat(pool.foreign, ' '), pool.stored[2])
+  for i, field in ipairs(FIELDS) do put(field, pool[field], pool.stored[i + 2]) end
+  if #changed > 0 then call('HSET', pool.key, unpack(changed)) end
 end
 
 local function hold(pool, id, since, weight, urgent)
@@ -228,7 +237,10 @@ local function fits(pool, id, urgent) return pool.busy + weigh(pool, id, urgent)
 local function enter(pool, id, rank, urgent)
   pool.waiting = pool.waiting + call('ZADD', pool.key .. ':line', rank, id)
   if urgent then call('ZADD', pool.key .. ':urgent', rank, id) end
-  if weight_of(id) > 1 then call('ZADD', pool.key .. ':heavy', rank, id) end
+  if weight_of(id) > 1 then
+    call('ZADD', pool.key .. ':heavy', rank, id)
+    pool.heavy = 1
+  end
 end
 
 local function drop(pool, id)
@@ -300,6 +312,7 @@ local function ahead(pool, rank, n) -- the weight of all who stand before it
   if pool.waiting == 0 then return 0 end
   local before = '(' .. whole(rank)
   local sum = call('ZCOUNT', pool.key .. ':line', '-inf', before)
+  if pool.heavy == 0 then return sum end
   for _, id in ipairs(call('ZRANGEBYSCORE', pool.key .. ':heavy', '-inf', before)) do
     sum = sum + math.min(weight_of(id), n) - 1
   end
@@ -406,8 +419,10 @@ end
 
 local function describe(pool)
   local service = pool.service > 0 and pool.service or GUESS
-  local waits = {}
-  for class = 0, 2 do waits[class + 1] = math.floor(wait(pool, now + GIVES_WAY[class], 1, class == 0, service)) end
+  local waits = { 0, 0, 0 } -- of whoever would come now, by class
+  if pool.waiting > 0 or pool.busy >= slots(pool, false) then
+    for class = 0, 2 do waits[class + 1] = math.floor(wait(pool, now + GIVES_WAY[class], 1, class == 0, service)) end
+  end
   return { limit = pool.limit, ceiling = pool.ceiling, others = pool.others, cuts = pool.cuts, waits = waits,
     service = math.floor(pool.service), measured = pool.measured }
 end
@@ -430,6 +445,6 @@ for process, letter in pairs(mail) do
   letter.claim = tonumber(claimed) -- void once the process has claimed again
   call('PUBLISH', channel(process), cjson.encode(letter))
 end
-answer.letters = tonumber(call('HGET', root, 'mail:' .. me)) or 0
+answer.letters = not message.claim and tonumber(got[5]) or 0
 answer.now = math.floor(now / 1e3)
 return cjson.encode(answer)
