@@ -24,6 +24,10 @@ from .request import Priority
 GIVES_WAY_S = {Priority.INTERACTIVE: 0.0, Priority.NORMAL: 60.0, Priority.BATCH: 120.0}
 GUESS_S = 1.0  # a call's time before any was measured, where nobody knows its length
 MEMORY = 32  # calls that the mean service time looks back on
+SAYS = {
+    "queue_full": "The line of the {pool} pool is full; try again later.",
+    "deadline_unreachable": "The {pool} pool can't serve this before its deadline; try again later or allow more time.",
+}
 SPREAD = 0.3  # how much calls may differ from their mean, so how much more to wait before coming back
 
 
@@ -178,9 +182,8 @@ class Limiter:
         self._shed += 1
         head = self._line[0].ticket if self._line else worst.ticket
         wait_s = self._wait_s(head, [], self._service_s or head.guess_s)
-        full = Overloaded(f"The line of the {self.pool} pool is full; try again later.", retry_after_s=wait_s)
         if not worst.turn.cancelled():
-            worst.turn.set_result(full)
+            worst.turn.set_result(self._refusal("queue_full", wait_s))
 
     def _leave(self, waiter: "Lease") -> None:
         """Done, or cancelled: what it holds, if only since this very instant, goes to the next one."""
@@ -220,14 +223,20 @@ class Limiter:
         able to mend. So nobody is told to come back later than when the line will have passed, either.
         """
         service_s = self._service_s or ticket.guess_s
-        ahead = self._line[: bisect_left(self._line, _rank(ticket, number), key=lambda waiter: waiter.rank)]
-        wait_s = self._wait_s(ticket, ahead, service_s)
+        wait_s = self._turn_s(ticket, number, service_s)
         over_s = wait_s + (service_s if ticket.whole else 0.0) - (ticket.deadline - now())
         if over_s <= 0:
             return None
         margin_s = SPREAD * (service_s + wait_s / math.sqrt(self._measured or 1))
-        says = f"The {self.pool} pool can't serve this before its deadline; try again later or allow more time."
-        return Overloaded(says, code="deadline_unreachable", retry_after_s=min(wait_s, over_s) + margin_s)
+        return self._refusal("deadline_unreachable", min(wait_s, over_s) + margin_s)
+
+    def _refusal(self, code: str, retry_after_s: float) -> Overloaded:
+        return Overloaded(SAYS[code].format(pool=self.pool), code=code, retry_after_s=retry_after_s)
+
+    def _turn_s(self, ticket: Ticket, number: float, service_s: float) -> float:
+        """Until its turn, behind all who rank before it."""
+        ahead = self._line[: bisect_left(self._line, _rank(ticket, number), key=lambda waiter: waiter.rank)]
+        return self._wait_s(ticket, ahead, service_s)
 
     def _wait_s(self, ticket: Ticket, ahead: list["Lease"], service_s: float) -> float:
         """Until its turn, if all calls take ``service_s``: then each slot is free again every ``service_s``."""

@@ -4,6 +4,7 @@
     speech:{<account>}:seats:*             requests under way, where a caller's number is bounded  redis_seats
     speech:{<account>}:health, :probe:*    what opened, and who asks whether it may close          redis_breaker
     speech:{<account>}:ledger:*            the money                                               redis_ledger
+    speech:{<account>}:leases:*            who may call next                                       redis_steps
 
 All keys of an account have one hash tag, so each script has its keys on one node of a cluster. Without Redis every
 process goes on for itself, and joins again by itself. An ACL has to allow the channels ``&speech:*``.
@@ -19,8 +20,10 @@ from .redis_connection import Connection
 from .redis_health import RedisHealth
 from .redis_inbox import Inbox
 from .redis_ledger import RedisLedger
+from .redis_limiter import limiter
 from .redis_scripts import Scripts
 from .redis_seats import RedisSeats
+from .redis_steps import Steps
 
 
 def open(settings: Room) -> Stores:
@@ -28,12 +31,12 @@ def open(settings: Room) -> Stores:
     if reason := unsupported():
         raise RuntimeError(reason)
     connection = Connection(settings.redis_url, settings.account)
-    scripts, inbox = Scripts(connection), Inbox(connection)
+    steps, scripts, inbox = Steps(connection), Scripts(connection), Inbox(connection)
     audio = RedisAudio(scripts, inbox, settings.cache_max_bytes, settings.cache_ttl_s + settings.cache_stale_s)
     ledger, seats, health = RedisLedger(connection), RedisSeats(scripts), RedisHealth(scripts, inbox)
 
     async def close() -> None:
-        for part in (inbox, audio, seats, health, scripts):
+        for part in (steps, inbox, audio, seats, health, scripts):
             await part.aclose()
         await ledger.close()
         await connection.aclose()
@@ -42,6 +45,7 @@ def open(settings: Room) -> Stores:
         audio,
         ledger,
         seats,
+        limiter=partial(limiter, steps),
         breakers=partial(shared_breakers, health),
         check=partial(_check, connection, settings.cache_max_bytes),
         close=close,
