@@ -158,7 +158,8 @@ class Limiter:
     def grant(self, waiter: "Lease") -> None:
         if waiter.turn.cancelled():  # and about to run, to find itself out of the line already
             return
-        waiter.weight, waiter.started, waiter.epoch = self._weight(waiter.ticket), now(), self.allowance.epoch
+        waiter.weight = waiter.weight or self._weight(waiter.ticket)  # what runs already says itself what it takes
+        waiter.started, waiter.epoch = now(), self.allowance.epoch
         self._held.add(waiter)
         self._in_flight += waiter.weight
         for lease in self._held:

@@ -43,15 +43,17 @@ class Client:
 
 
 class Broker:
-    """``_slots`` are the files of each lease whose turn came: promised, then locked by its process."""
+    """``_slots`` are the files of each lease whose turn came: promised, then locked by its process.
+
+    After another one (``gather``) a lease of nobody's fills the pool until all had the time to come here and speak.
+    """
 
     def __init__(self, host: Limiter, allowance: SharedAllowance, locks: Locks, path: Path, *, gather: bool) -> None:
         self._host, self._allowance, self._locks, self._path = host, allowance, locks, path
         self._loop = asyncio.get_running_loop()
         self._slots: dict[Lease, list[int]] = {}
         self._strays: dict[int, Lease] = {}
-        self._wires: dict[Client, Wire] = {}
-        self._aside: list[tuple[Client, str, tuple[object, ...]]] | None = [] if gather else None
+        self._wires: dict[Client, Wire | None] = {}  # None to our own process
         self._learned_at = float("-inf")
         self._words: dict[str, Callable[..., None]] = {
             "want": self._want, "terms": self._terms, "busy": self._busy, "leave": self._leave, "free": self._free,
@@ -60,22 +62,25 @@ class Broker:
         }  # fmt: skip
         self._listener = listen(path)
         self._loop.add_reader(self._listener, self._accept)
-        self._gathering = self._loop.call_later(GATHER_S, self._begin) if gather else None
+        self._gathering = self._loop.call_later(GATHER_S, self._begin, self._fill()) if gather else None
 
     @property
     def sockets(self) -> list[socket.socket]:
-        return [self._listener, *(wire.socket for wire in self._wires.values())]
+        return [self._listener, *(wire.socket for wire in self._wires.values() if wire)]
 
     @property
     def alone(self) -> bool:
         """Whether no other process is served."""
-        return not self._wires
+        return not any(self._wires.values())
+
+    def join(self, say: Callable[..., None], wire: Wire | None = None) -> Client:
+        """A process that speaks with us from now on; ``say`` tells it something."""
+        client = Client(say)
+        self._wires[client] = wire
+        return client
 
     def hear(self, client: Client, word: str, *what: object) -> None:
-        """Words of a process. Until all had the time to say what they hold, only that is listened to."""
-        if self._aside is not None and word not in ("hold", "learned"):
-            self._aside.append((client, word, what))
-            return
+        """Words of a process."""
         self._words[word](client, *what)
         if client.asleep:
             self._wake(client)
@@ -85,7 +90,7 @@ class Broker:
         if self._gathering:
             self._gathering.cancel()
         self._loop.remove_reader(self._listener)
-        for wire in self._wires.values():
+        for wire in filter(None, self._wires.values()):
             wire.close()
         self._listener.close()
         self._locks.close()
@@ -97,8 +102,7 @@ class Broker:
             wire = Wire(self._listener.accept()[0])
         except OSError:  # gone again
             return
-        client = Client(wire.say)
-        self._wires[client] = wire
+        client = self.join(wire.say, wire)
         wire.attend(partial(self.hear, client), partial(self._lose, client))
 
     def _lose(self, client: Client) -> None:
@@ -107,16 +111,22 @@ class Broker:
         for number in list(client.leases):
             self._leave(client, number)
 
-    def _begin(self) -> None:
+    def _fill(self) -> Lease:
+        filling = self._host.admit(Ticket(Priority.BATCH, float("inf"), True, GUESS_S))
+        filling.weight = 4 * self._host.plan  # the most that the limit may be
+        self._host.grant(filling)
+        filling.started = float("-inf")  # so that it makes nobody late
+        return filling
+
+    def _begin(self, filling: Lease) -> None:
         """All have spoken; whatever else is locked belongs to somebody who sleeps."""
-        aside, self._aside = self._aside or [], None
+        self._gathering = None
         used = self._used()
         for file in self._locks.folder.glob("slot.*"):
             number = int(file.suffix[1:])
             if number not in used and self._locks.busy(file.name):
                 self._stray(number)
-        for client, word, what in aside:
-            self.hear(client, word, *what)
+        self._host.leave(filling)
 
     # --------------------------------------------------------------------------------------- what processes say
 
@@ -158,6 +168,7 @@ class Broker:
         self._leave(client, number)
         ticket = Ticket(Priority(priority), float("inf"), True, GUESS_S, len(numbers), started)
         lease = client.leases[number] = self._host.admit(ticket)
+        lease.weight = len(numbers)
         self._host.grant(lease)
         lease.started, lease.epoch = started, epoch
         self._slots[lease] = numbers
@@ -176,7 +187,7 @@ class Broker:
 
     def _learned(self, _client: Client, at: float, state: list[int]) -> None:
         """What the last broker told: who was told last knows best."""
-        if self._aside is not None and at > self._learned_at:
+        if self._gathering and at > self._learned_at:
             self._learned_at = at
             self._allowance.resume(state)
 
@@ -200,9 +211,12 @@ class Broker:
         if refusal := lease.turn.result():
             self._shed(client, number, refusal)
             return
-        used = self._used()
-        free = (each for each in itertools.count() if each not in used)
-        numbers = self._slots[lease] = list(itertools.islice(free, lease.weight))
+        free = sorted(set(range(self._allowance.limit)) - self._used())
+        if len(free) < lease.weight:  # since it was given, more came to light that runs
+            self._let_go(lease)
+            self._queue(client, number, lease.ticket)
+            return
+        numbers = self._slots[lease] = free[: lease.weight]
         self._loop.call_later(UNTAKEN_S, self._check, client, lease)
         self._say(client, "turn", number, numbers, lease.epoch, now(), queued)
 
@@ -222,6 +236,7 @@ class Broker:
         client.asleep = False
         for number, lease in list(client.leases.items()):
             if lease not in self._slots:
+                self._let_go(lease)
                 self._queue(client, number, lease.ticket)
 
     def _let_go(self, lease: Lease) -> None:

@@ -23,7 +23,7 @@ from ..clock import now
 from ..errors import Overloaded
 from ..limiter import Lease, Limiter, Ticket
 from .disk_allowance import SharedAllowance, ToldAllowance
-from .disk_broker import UNTAKEN_S, Broker, Client, slot
+from .disk_broker import UNTAKEN_S, Broker, slot
 from .disk_locks import Locks
 from .disk_wire import Wire, connect, unlink
 
@@ -161,7 +161,7 @@ class DiskLimiter(Limiter):
         host.allowance = allowance = SharedAllowance(self.pool, self.plan, self.fixed)
         locks = Locks(self.root, self._below)
         self._broker = Broker(host, allowance, locks, self._path, gather=gather)
-        self._say = partial(self._broker.hear, Client(self._hear))
+        self._say = partial(self._broker.hear, self._broker.join(self._hear))
 
     def _lost(self) -> None:
         self._wire = self._say = None

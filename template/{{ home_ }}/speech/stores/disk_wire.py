@@ -15,6 +15,7 @@ from pathlib import Path
 
 NAME_MAX = 100  # bytes that every kernel takes as a socket's name
 BACKLOG = 1000
+PROC = "/proc/self/fd"
 
 
 class Wire:
@@ -107,10 +108,10 @@ def _name(path: Path) -> Iterator[str]:
     """What the kernel takes: where the path is too long, by way of the open folder, or (macOS) of a short one."""
     if len(os.fsencode(path)) <= NAME_MAX:
         yield str(path)
-    elif os.path.isdir("/proc/self/fd"):
+    elif os.path.isdir(PROC):
         folder = os.open(path.parent, os.O_RDONLY)
         try:
-            yield f"/proc/self/fd/{folder}/{path.name}"
+            yield f"{PROC}/{folder}/{path.name}"
         finally:
             os.close(folder)
     else:
