@@ -226,16 +226,18 @@ async def test_a_fork_has_no_seats(root: Path) -> None:
     """A forked child neither keeps its parent's alive nor frees them."""
     parent, other = DiskSeats(root), DiskSeats(root)
     assert await parent.take("anna", 1)
-    ended, end = os.pipe()
+    (ended, end), (heard, say) = os.pipe(), os.pipe()
     if not (child := os.fork()):
-        os.read(ended, 1)
-        os._exit(0)
+        os.close(end)
+        os.write(say, b"up")
+        os._exit(len(os.read(ended, 1)))  # when its parent says so, or is gone
+    os.read(heard, 2)
     assert not await other.take("anna", 1)
     parent.close()
     assert await other.take("anna", 1)
-    os.write(end, b".")
-    assert 0 == os.waitpid(child, 0)[1]
     other.close()
+    os.close(end)
+    assert 0 == os.waitpid(child, 0)[1]
 
 
 async def test_a_seat_tells_nothing_of_the_caller(root: Path) -> None:

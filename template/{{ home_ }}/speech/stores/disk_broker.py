@@ -48,9 +48,9 @@ class Broker:
     After another one (``gather``) a lease of nobody's fills the pool until all had the time to come here and speak.
     """
 
-    def __init__(self, host: Limiter, allowance: SharedAllowance, locks: Locks, path: Path, *, gather: bool) -> None:
-        self._host, self._allowance, self._locks, self._path = host, allowance, locks, path
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, host: Limiter, locks: Locks, path: Path, *, gather: bool) -> None:
+        self._host, self._locks, self._loop = host, locks, asyncio.get_running_loop()
+        host.allowance = self._allowance = SharedAllowance(host.pool, host.plan, host.fixed)
         self._slots: dict[Lease, list[int]] = {}
         self._strays: dict[int, Lease] = {}
         self._wires: dict[Client, Wire | None] = {}  # None to our own process
@@ -80,7 +80,7 @@ class Broker:
         return client
 
     def hear(self, client: Client, word: str, *what: object) -> None:
-        """Words of a process."""
+        """What a process says. One that slept is awake, and waits again where it stood."""
         self._words[word](client, *what)
         if client.asleep:
             self._wake(client)
@@ -121,11 +121,12 @@ class Broker:
     def _begin(self, filling: Lease) -> None:
         """All have spoken; whatever else is locked belongs to somebody who sleeps."""
         self._gathering = None
-        used = self._used()
-        for file in self._locks.folder.glob("slot.*"):
-            number = int(file.suffix[1:])
-            if number not in used and self._locks.busy(file.name):
+        files = {int(file.suffix[1:]) for file in self._locks.folder.glob("slot.*")}
+        for number in files - self._used():
+            if self._locks.busy(slot(number)):
                 self._stray(number)
+        for lease in self._slots:
+            lease.peak = len(self._used())  # without what filled the pool
         self._host.leave(filling)
 
     # --------------------------------------------------------------------------------------- what processes say
@@ -225,7 +226,7 @@ class Broker:
         self._say(client, "shed", number, refusal.code, refusal.message, refusal.retry_after_s)
 
     def _check(self, client: Client, lease: Lease) -> None:
-        """If it has not taken its turn it sleeps, and nothing of it may stand in anybody's way."""
+        """Who has not taken his turn sleeps, and nothing of him may stand in anybody's way."""
         if lease in self._slots and not any(self._locks.busy(slot(each)) for each in self._slots[lease]):
             client.asleep = True
             for each in client.leases.values():

@@ -13,7 +13,7 @@ Who hears nothing for a second though others wait helps himself to whatever is f
 import asyncio
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from .disk_wire import Wire, connect, unlink
 BROKER = "broker.lock"
 SILENCE_S = 0.5  # then we ask; after as much again we help ourselves
 POLL_S = 0.03
+AGAIN_S = 0.002, 0.01  # where neither is a broker there nor may we be it: another is about to
 
 
 @dataclass(eq=False, repr=False)
@@ -99,8 +100,8 @@ class DiskLimiter(Limiter):
 
     def turn_in_s(self, ticket: Ticket, number: float = float("inf")) -> float:
         """As the broker last told; who waits since before that may do better."""
-        place = next((self._expected[waiter] for waiter in self._line if waiter.number == number), float("inf"))
-        return max(0.0, min(place, self._turns_at[ticket.priority]) - now())
+        waiter, turn_at = self._number(self._line, number), self._turns_at[ticket.priority]
+        return max(0.0, min(turn_at, self._expected[waiter] if waiter else turn_at) - now())
 
     def close(self) -> None:
         """Give back what is held; where this process is the broker, hand that on."""
@@ -138,30 +139,35 @@ class DiskLimiter(Limiter):
     def _reach(self) -> None:
         """Find the broker, or be it; then say what we hold and want."""
         self._again, self._loop = None, asyncio.get_running_loop()
-        if self._locks.take(BROKER):
-            self._serve()
-        else:
-            try:
-                self._wire = Wire(connect(self._path))
-            except OSError:
-                self._again = self._loop.call_later(random.uniform(0.002, 0.01), self._reach)
-                return
-            self._wire.attend(self._hear, self._lost)
-            self._say = self._wire.say
+        try:
+            if self._locks.take(BROKER):
+                self._serve()
+            else:
+                self._connect()
+        except (ConnectionError, FileNotFoundError, BlockingIOError):
+            self._again = self._loop.call_later(random.uniform(*AGAIN_S), self._reach)
+            return
         self._tell("learned", self._told_at, self.allowance.state)
         for lease in self._held:
             self._hold(lease)
-        for waiter in self._line:
+        for waiter in list(self._line):  # some may be served at once
             self._want(waiter)
 
     def _serve(self) -> None:
         gather = bool(self._note.read_text())
         self._note.write_text(str(os.getpid()))
-        host = Limiter(self.pool, self.plan, queue_size=self.queue_size, reserved=self.reserved)
-        host.allowance = allowance = SharedAllowance(self.pool, self.plan, self.fixed)
-        locks = Locks(self.root, self._below)
-        self._broker = Broker(host, allowance, locks, self._path, gather=gather)
+        host = Limiter(self.pool, self.plan, queue_size=self.queue_size, reserved=self.reserved, fixed=self.fixed)
+        try:
+            self._broker = Broker(host, Locks(self.root, self._below), self._path, gather=gather)
+        except OSError:
+            self._locks.free(BROKER)
+            raise
         self._say = partial(self._broker.hear, self._broker.join(self._hear))
+
+    def _connect(self) -> None:
+        self._wire = Wire(connect(self._path))
+        self._wire.attend(self._hear, self._lost)
+        self._say = self._wire.say
 
     def _lost(self) -> None:
         self._wire = self._say = None
@@ -206,8 +212,12 @@ class DiskLimiter(Limiter):
         self._words[word](*what)
 
     def _turn(self, number: int, numbers: list[int], epoch: int, at: float, queued: bool) -> None:
-        waiter = next((waiter for waiter in self._line if waiter.number == number), None)
-        if waiter is None or waiter.turn.done():
+        waiter = self._number(self._line, number)
+        if waiter is None:
+            if holder := self._number(self._held, number):  # it helped itself
+                self._hold(holder)
+            return
+        if waiter.turn.done():
             return  # it leaves, and says so
         if now() - at > UNTAKEN_S:
             return self._tell("busy", number, [])  # we slept: it is another's by now
@@ -221,7 +231,7 @@ class DiskLimiter(Limiter):
 
     def _turned_away(self, number: int, code: str, message: str, retry_after_s: float) -> None:
         self._shed += 1
-        if waiter := next((waiter for waiter in self._line if waiter.number == number), None):
+        if waiter := self._number(self._line, number):
             self._out_of_line(waiter)
             if not waiter.turn.done():
                 waiter.turn.set_result(Overloaded(message, code=code, retry_after_s=retry_after_s))
@@ -238,6 +248,9 @@ class DiskLimiter(Limiter):
         self._held.add(waiter)
         self._in_flight += waiter.weight
         waiter.turn.set_result(None)
+
+    def _number(self, leases: Iterable[Lease], number: float) -> Lease | None:
+        return next((lease for lease in leases if lease.number == number), None)
 
     def _out_of_line(self, waiter: Lease) -> None:
         self._line.remove(waiter)

@@ -22,7 +22,7 @@ class Locks:
         self._root, self._below = root, below
         self._files: dict[str, int] = {}
         self._held: set[str] = set()
-        os.register_at_fork(after_in_child=self.close)  # they would live on in the child
+        os.register_at_fork(after_in_child=self._close)  # they would live on in the child
 
     @property
     def folder(self) -> Path:
@@ -51,7 +51,12 @@ class Locks:
         return not taken
 
     def close(self) -> None:
-        """Give back all."""
+        """Give back all, at once, whoever has inherited the files."""
+        for name in tuple(self._held):
+            self.free(name)
+        self._close()
+
+    def _close(self) -> None:
         for file in self._files.values():
             os.close(file)
         self._files.clear()
