@@ -1,6 +1,7 @@
 """What is paid for once by all processes of a host, and how many requests a caller has in all of them."""
 
 import asyncio
+import fcntl
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -58,6 +59,10 @@ from {{speech}}.stores.disk_seats import DiskSeats
 audio, seats = DiskAudio(Path({str(root)!r}), 10**6, 120), DiskSeats(Path({str(root)!r}))
 {does}
 """
+
+
+# The child lives for as long as this test has a hand on its parent's input.
+FORK = "os.fork() or os._exit(len(os.read(0, 1))); print('forked'); time.sleep(60)"
 
 
 # ----------------------------------------------------------------------------------------------------- who pays
@@ -137,13 +142,29 @@ async def test_a_killed_process_claims_nothing(opened: Open, root: Path, childre
 
 async def test_a_fork_claims_nothing(opened: Open, root: Path, children: Start) -> None:
     """The parent dies while its child lives on."""
-    fork = "if not os.fork(): time.sleep(20), os._exit(0)"
-    child = children(code(root, f"async with audio.claim({key(1)!r}):\n    {fork}\n    print('mine'), time.sleep(60)"))
+    child = children(code(root, f"async with audio.claim({key(1)!r}):\n    {FORK}"))
     await child.said()
     child.process.kill()
     child.process.wait()
 
     assert await asyncio.wait_for(_claim(opened().audio, key(1)), 10) is None
+
+
+async def test_a_file_that_was_removed_meanwhile_is_no_claim(
+    opened: Open, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner let go between our opening and our locking of it: somebody else could claim the name anew."""
+    flock, removed = fcntl.flock, list[Path]()
+
+    def after_its_owner(file: int, how: int) -> None:
+        if not removed:
+            removed.append(root / "audio" / "claims" / key(1))
+            removed[0].unlink()
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", after_its_owner)
+    async with opened().audio.claim(key(1)):
+        assert ([key(1)], 1) == (claims(root), len(removed))
 
 
 async def test_where_nothing_can_be_locked_everybody_pays(opened: Open, root: Path) -> None:
@@ -222,22 +243,30 @@ async def test_a_killed_process_has_no_seats(root: Path, children: Start) -> Non
     mine.close()
 
 
-async def test_a_fork_has_no_seats(root: Path) -> None:
-    """A forked child neither keeps its parent's alive nor frees them."""
-    parent, other = DiskSeats(root), DiskSeats(root)
-    assert await parent.take("anna", 1)
-    (ended, end), (heard, say) = os.pipe(), os.pipe()
-    if not (child := os.fork()):
-        os.close(end)
-        os.write(say, b"up")
-        os._exit(len(os.read(ended, 1)))  # when its parent says so, or is gone
-    os.read(heard, 2)
-    assert not await other.take("anna", 1)
-    parent.close()
+async def test_a_fork_has_no_seats(root: Path, children: Start) -> None:
+    """The parent dies while its child lives on."""
+    child = children(code(root, f"await seats.take('anna', 1)\n{FORK}"))
+    await child.said()
+    mine = DiskSeats(root)
+    assert not await mine.take("anna", 1)
+    child.process.kill()
+    child.process.wait()
+    async with asyncio.timeout(10):
+        while not await mine.take("anna", 1):
+            await asyncio.sleep(0.01)
+    mine.close()
+
+
+async def test_a_seat_is_free_at_once_whoever_inherited_it(root: Path) -> None:
+    """Also if a child was forked this very moment and had no time to let go: what is closed is unlocked before."""
+    seats, other = DiskSeats(root), DiskSeats(root)
+    assert await seats.take("anna", 1)
+    inherited = [os.dup(file) for file in seats._locks._files.values()]
+    seats.close()
     assert await other.take("anna", 1)
     other.close()
-    os.close(end)
-    assert 0 == os.waitpid(child, 0)[1]
+    for file in inherited:
+        os.close(file)
 
 
 async def test_a_seat_tells_nothing_of_the_caller(root: Path) -> None:

@@ -147,6 +147,7 @@ async def test_first_come_first_served_over_all(make: Make) -> None:
         await line.end(name)
 
     assert names == line.served
+    assert 5 == sum(each.snapshot()["waited"] for each in (a, b, c))  # a1 found room
 
 
 async def test_as_many_as_the_plan_allows_over_all(make: Make, root: Path) -> None:
@@ -326,20 +327,41 @@ async def test_what_was_learned_survives_the_broker(make: Make) -> None:
 # ------------------------------------------------------------------------------------------- who leaves, and when
 
 
-async def test_cancelled_in_the_instant_it_is_given_a_slot(make: Make, root: Path) -> None:
-    """It passes it on: the turn is on its way to a task that is gone."""
+@pytest.mark.parametrize("steps", range(12))
+async def test_cancelled_in_the_instant_it_is_given_a_slot(make: Make, root: Path, steps: int) -> None:
+    """It passes it on, whatever step of the loop it is in: the turn is promised, on its way, or taken."""
     a, b, line = make(1), make(1), Queue()
     await line.join("first", a)
     gone = await line.join("gone", b)
     await line.join("heir", b)
     ending = asyncio.create_task(line.end("first"))
-    while locked(root):
+    for _ in range(steps):
         await asyncio.sleep(0)
     gone.cancel()
     await ending
     await eventually(lambda: "heir" in line.served)
 
-    assert (1, ["first", "heir"]) == (len(locked(root)), line.served)
+    assert 1 == len(locked(root)) == b.snapshot()["in_flight"]
+
+
+async def test_what_comes_to_light_counts_before_what_was_just_given(make: Make, root: Path) -> None:
+    """A turn is given; before it goes out a process says that it runs there already: it stands where it stood."""
+    a, b, line = make(1), make(1), Queue()
+    await line.join("first", a)
+    await line.join("b", b)
+    assert a._broker
+    other = a._broker.join(lambda *_: None)
+    ending = asyncio.create_task(line.end("first"))
+    while locked(root):
+        await asyncio.sleep(0)
+    a._broker.hear(other, "hold", 1, [0], NORMAL, now(), 0)
+    await ending
+    await settled(b)
+    assert (["first"], []) == (line.served, locked(root))
+    a._broker.hear(other, "free", 1, True)
+    await eventually(lambda: line.served == ["first", "b"])
+
+    assert ["slot.0"] == locked(root)
 
 
 async def test_who_gives_up_stands_in_nobodys_way(make: Make) -> None:
@@ -460,6 +482,28 @@ async def test_the_next_broker_knows_what_runs(make: Make, root: Path, children:
     await eventually(lambda: line.served == ["a1", "a2"], within_s=3)
 
 
+async def test_the_next_broker_counts_what_nobody_speaks_for(make: Make, root: Path, children: Start) -> None:
+    """A sleeper holds a slot above the plan, from when the limit was higher: the kernel tells, so it is counted."""
+    a, line = make(2), Queue()
+    await line.join("a1", a)
+    for _ in range(3):
+        a.heard(3, 1)
+    await line.join("a2", a)
+    child = children(code(root, "await call('child', 60)"))
+    await child.said()
+    child.pause()
+    for name in ("a1", "a2"):
+        await line.end(name)
+    a.close()
+    b = make(2)
+    tasks = [asyncio.create_task(line.join(name, b)) for name in ("b1", "b2")]
+    await asyncio.gather(*tasks)
+    await eventually(lambda: len(line.served) > 2)
+    await settled(b)
+
+    assert (["b1"], ["slot.0", "slot.2"]) == (line.served[2:], locked(root))
+
+
 async def test_a_killed_clients_slots_are_free_at_once(make: Make, root: Path, children: Start) -> None:
     """And nobody waits for a turn of its waiters."""
     a, line = make(), Queue()
@@ -467,6 +511,7 @@ async def test_a_killed_clients_slots_are_free_at_once(make: Make, root: Path, c
     child = children(code(root, "await asyncio.gather(call('one', 60), call('two', 60), call('three', 60))"))
     await child.said()
     await line.join("a2", a)
+    await asyncio.sleep(0.3)  # longer than a turn may go untaken
     child.kill()
     await eventually(lambda: line.served == ["a1", "a2"], within_s=3)
     await line.join("a3", a)
@@ -576,9 +621,9 @@ async def more(seen: list[int]) -> None:
 FORK = """
 both = Ticket(Priority.NORMAL, float("inf"), True, 1.0, weight=2)
 async with limiter.admit(both):
-    if not os.fork():
-        time.sleep(60)
-        os._exit(0)
+    print("held")
+    await asyncio.to_thread(os.read, 0, 1)
+    os.fork() or os._exit(len(os.read(0, 1)))  # it lives for as long as this test has a hand on its parent's input
     print("forked")
     await asyncio.sleep(60)
 """
@@ -590,6 +635,10 @@ async def test_a_fork_keeps_neither_slot_nor_broker_alive(make: Make, root: Path
     await parent.said()
     a, line = make(), Queue()
     await line.join("a1", a)
+    assert parent.process.stdin
+    parent.process.stdin.write("x")
+    parent.process.stdin.flush()
+    await parent.said()
     assert [] == line.served
     parent.process.kill()
     parent.process.wait()
