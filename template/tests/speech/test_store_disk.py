@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rooms import Room, key
@@ -25,7 +26,7 @@ CALL = Charge("anna", "flash", credits=7, usd=0.01, characters=14)
 ENTRY = Kept(b"audio" * 1000, {"voice_id": "anna"})
 
 
-def opened(root: Path, **room: int) -> Stores:
+def opened(root: Path, **room: Any) -> Stores:
     return disk.open(Room(root, **room))
 
 
@@ -148,7 +149,7 @@ def test_no_booking_is_lost_by_a_kill(root: Path) -> None:
     assert acknowledged * 7 <= sums.credits + sums.uncertain_credits <= (acknowledged + 4) * 7
     assert sums.uncertain_credits <= 4 * 7
     asyncio.run(books(stores, daily_usd=sums.spent_usd + CALL.usd).reserve(CALL))  # nothing is set aside any more
-    asyncio.run(stores.close())
+    asyncio.run(_closed(stores))
 
 
 def test_nothing_torn_is_served_after_a_kill(root: Path) -> None:
@@ -166,6 +167,10 @@ def test_nothing_torn_is_served_after_a_kill(root: Path) -> None:
             data = asyncio.run(_heard(root, key(place)))
             assert len(data) == SIZE and data in (bytes([number % 251]) * SIZE, bytes([under_way % 251]) * SIZE)
         acknowledged.pop(under_way % PLACES, None)  # either may be there from now on
+
+
+async def _closed(stores: Stores) -> None:
+    await stores.close()
 
 
 async def _heard(root: Path, name: str) -> bytes:
@@ -234,7 +239,7 @@ def test_what_a_child_books_survives_its_parent(root: Path, stores: Stores) -> N
         asyncio.run(_spend(ledger))
         os._exit(0)
     time.sleep(0.2)
-    asyncio.run(stores.close())
+    asyncio.run(_closed(stores))
     os.write(close, b".")
     assert os.waitpid(child, 0)[1] == 0
     assert [sums.credits for sums in asyncio.run(books(opened(root)).rows()).values()] == [21]

@@ -115,7 +115,7 @@ class Limiter:
         queued = ", ".join(f"{name} {number}" for name, number in self.snapshot()["queued"].items() if number)
         return f"<Limiter {self.pool} {held}, {len(self._line)} waiting{queued and f' ({queued})'}, {self._shed} shed>"
 
-    def _enter(self, waiter: "Lease") -> None:
+    def enter(self, waiter: "Lease") -> None:
         """Everybody goes through the line, so nobody passes it."""
         ticket = waiter.ticket
         ticket.arrived = now() if ticket.arrived is None else ticket.arrived
@@ -145,7 +145,7 @@ class Limiter:
         while self._line:
             if best := self._next():
                 self._line.remove(best)
-                self._grant(best)
+                self.grant(best)
             elif not self.allowance.grow():
                 return
 
@@ -159,10 +159,11 @@ class Limiter:
         first = next(waiting, None) if urgent < self._kept() else None
         return first if first and self._fits(first.ticket) else None
 
-    def _grant(self, waiter: "Lease") -> None:
+    def grant(self, waiter: "Lease") -> None:
         if waiter.turn.cancelled():  # and about to run, to find itself out of the line already
             return
-        waiter.weight, waiter.started, waiter.epoch = self._weight(waiter.ticket), now(), self.allowance.epoch
+        waiter.weight = waiter.weight or self._weight(waiter.ticket)  # what runs already says itself what it takes
+        waiter.started, waiter.epoch = now(), self.allowance.epoch
         self._held.add(waiter)
         self._in_flight += waiter.weight
         for lease in self._held:
@@ -175,7 +176,7 @@ class Limiter:
         shed = above > self.queue_size or (above > 0 and self._late(waiter.ticket) is not None)
         self._shed += shed
         self._waited += above > 0 and not shed
-        self._grant(waiter)
+        self.grant(waiter)
 
     def _turn_away(self, worst: "Lease") -> None:
         """He may come back as soon as the head of the line is let in."""
@@ -185,7 +186,7 @@ class Limiter:
         if not worst.turn.cancelled():
             worst.turn.set_result(self._refusal("queue_full", wait_s))
 
-    def _leave(self, waiter: "Lease") -> None:
+    def leave(self, waiter: "Lease") -> None:
         """Done, or cancelled: what it holds, if only since this very instant, goes to the next one."""
         if waiter in self._held:
             self._held.remove(waiter)
@@ -194,12 +195,12 @@ class Limiter:
             self._line.remove(waiter)
         self._advance()
 
-    def _end(self, lease: "Lease", well: bool) -> None:
+    def end(self, lease: "Lease", well: bool) -> None:
         """Only a call that ended well tells how long they take: a refused one was short, a broken one anything."""
         if well:
             self._measured = min(self._measured + 1, MEMORY)
             self._service_s += (now() - lease.started - self._service_s) / self._measured
-        self._leave(lease)
+        self.leave(lease)
 
     def _kept(self) -> int:
         """Slots for interactive calls alone; ``reserved`` is their number, or below 1 a share of the limit."""
@@ -222,8 +223,7 @@ class Limiter:
         Nobody who finds a slot free gets here: his call may be a quick one, and a mean measured in a bad hour must be
         able to mend. So nobody is told to come back later than when the line will have passed, either.
         """
-        service_s = self._service_s or ticket.guess_s
-        wait_s = self._turn_s(ticket, number, service_s)
+        service_s, wait_s = self._service_s or ticket.guess_s, self.turn_in_s(ticket, number)
         over_s = wait_s + (service_s if ticket.whole else 0.0) - (ticket.deadline - now())
         if over_s <= 0:
             return None
@@ -233,10 +233,10 @@ class Limiter:
     def _refusal(self, code: str, retry_after_s: float) -> Overloaded:
         return Overloaded(SAYS[code].format(pool=self.pool), code=code, retry_after_s=retry_after_s)
 
-    def _turn_s(self, ticket: Ticket, number: float, service_s: float) -> float:
-        """Until its turn, behind all who rank before it."""
+    def turn_in_s(self, ticket: Ticket, number: float = math.inf) -> float:
+        """How long until its turn, for a newcomer or from where ``number`` stands."""
         ahead = self._line[: bisect_left(self._line, _rank(ticket, number), key=lambda waiter: waiter.rank)]
-        return self._wait_s(ticket, ahead, service_s)
+        return self._wait_s(ticket, ahead, self._service_s or ticket.guess_s)
 
     def _wait_s(self, ticket: Ticket, ahead: list["Lease"], service_s: float) -> float:
         """Until its turn, if all calls take ``service_s``: then each slot is free again every ``service_s``."""
@@ -268,18 +268,18 @@ class Lease:
     async def __aenter__(self) -> "Lease":
         began = now()
         try:
-            self._limiter._enter(self)
+            self._limiter.enter(self)
             if refusal := await self.turn:
                 raise refusal
             return self
-        except asyncio.CancelledError:
-            self._limiter._leave(self)
+        except BaseException:
+            self._limiter.leave(self)
             raise
         finally:
             self.ticket.waited_s += now() - began
 
     async def __aexit__(self, _type: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
-        self._limiter._end(self, well=error is None)
+        self._limiter.end(self, well=error is None)
 
 
 def _rank(ticket: Ticket, number: float) -> tuple[float, float]:

@@ -5,6 +5,8 @@
     ledger.sqlite        the money
     owners/<id>          locked while the process that set money aside lives
     seats/<caller>.<n>   locked while a caller's request is under way, where its number is bounded
+    leases/              who may call, by account and pool: disk_limiter.py
+    audio/claims/<key>   locked while a process pays for this audio
 
 After a power cut sqlite is whole but may lack the last moments: compare with ElevenLabs' own figures then. An entry
 that was torn counts as absent. Not for network file systems: WAL and ``flock`` want one kernel.
@@ -12,10 +14,13 @@ that was torn counts as absent. Not for network file systems: WAL and ``flock`` 
 
 import sys
 from pathlib import Path
+from typing import Any
 
+from ..limiter import Limiter
 from . import Room, Stores
 from .disk_audio import DiskAudio
 from .disk_ledger import DiskLedger
+from .disk_limiter import DiskLimiter
 from .disk_seats import DiskSeats
 
 
@@ -26,13 +31,23 @@ def open(settings: Room) -> Stores:
     root = Path(settings.cache_dir)
     audio = DiskAudio(root, settings.cache_max_bytes, settings.cache_ttl_s + settings.cache_stale_s)
     ledger, seats = DiskLedger(root), DiskSeats(root)
+    limiters: list[DiskLimiter] = []
+
+    def limiter(pool: str, plan: int, *, processes: int, enforce: bool, **terms: Any) -> Limiter:
+        """The whole limit, for all processes; observing, each watches its share by itself."""
+        if not enforce:
+            return Limiter(pool, plan, processes, enforce=False, **terms)
+        limiters.append(DiskLimiter(pool, plan, root=root, account=settings.account, **terms))
+        return limiters[-1]
 
     async def close() -> None:
+        for each in limiters:
+            each.close()
         audio.close()
         ledger.close()
         seats.close()
 
-    return Stores(audio, ledger, seats, close=close)
+    return Stores(audio, ledger, seats, limiter=limiter, close=close)
 
 
 def unsupported() -> str | None:

@@ -8,11 +8,12 @@ import struct
 import tempfile
 import time
 import zlib
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 from ..cache import Kept
+from .disk_claims import Claims
 from .disk_database import Database
 
 MAGIC = b"SPK1"
@@ -44,7 +45,11 @@ class DiskAudio:
         self._heard: dict[str, float] = {}
         self._hits = 0
         self._swept = -SWEEP_S
-        self.close = self._index.close
+        self._claims = Claims(root)
+
+    def close(self) -> None:
+        self._claims.close()
+        self._index.close()
 
     async def get(self, key: str) -> tuple[Kept, float] | None:
         path = self._path(key)
@@ -62,8 +67,15 @@ class DiskAudio:
     async def put(self, key: str, kept: Kept) -> None:
         await asyncio.to_thread(self._put, key, kept)
 
-    def claim(self, _key: str) -> AbstractAsyncContextManager[None]:
-        return nullcontext()
+    @asynccontextmanager
+    async def claim(self, key: str) -> AsyncIterator[tuple[Kept, float] | None]:
+        """Where nothing can be locked everybody has it."""
+        async with AsyncExitStack() as claim:
+            found = None
+            with suppress(OSError, sqlite3.Error):
+                await claim.enter_async_context(self._claims.claim(key))
+                found = await self.get(key)
+            yield found
 
     async def purge(self, voice_id: str | None) -> int:
         return await asyncio.to_thread(self._purge, voice_id)

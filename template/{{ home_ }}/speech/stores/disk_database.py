@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from . import disk_folder
+
 
 class Database:
     """One sqlite file, for threads and processes. A connection must not cross a fork, so it is closed before one."""
@@ -37,7 +39,8 @@ class Database:
         self._connection = None
 
     def _connect(self) -> sqlite3.Connection:
-        _make_folders(self._root)
+        for name in ("audio", "owners"):
+            disk_folder.make(self._root, name)
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))  # sqlite's other files take after it
         connection = sqlite3.connect(self._path, timeout=5, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA page_size = 1024")  # rows are short, and whole pages are written
@@ -45,10 +48,3 @@ class Database:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.executescript(self._schema)
         return connection
-
-
-def _make_folders(root: Path) -> None:
-    for path in (root, root / "audio", root / "owners"):
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not (ignore := root / ".gitignore").exists():
-        ignore.write_text("*\n")

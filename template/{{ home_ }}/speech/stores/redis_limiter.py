@@ -83,7 +83,7 @@ class RedisLimiter(Limiter):
     def _in_doubt(self) -> bool:
         return not self.steps.joined and now() < self._drained_at
 
-    def _enter(self, waiter: Lease) -> None:
+    def enter(self, waiter: Lease) -> None:
         assert isinstance(waiter, RedisLease)
         self.steps.begin()
         waiter.name = self.steps.name(waiter.ticket.weight)
@@ -91,26 +91,26 @@ class RedisLimiter(Limiter):
             waiter.ticket.arrived = now() if waiter.ticket.arrived is None else waiter.ticket.arrived
             self._queue(waiter)
         elif self._share:
-            super()._enter(waiter)
+            super().enter(waiter)
         else:
             self._shed += 1
             raise self._refusal("queue_full", AGAIN_S)
         self._news.want.append(waiter)
         self.steps.wake()
 
-    def _leave(self, waiter: Lease) -> None:
+    def leave(self, waiter: Lease) -> None:
         assert isinstance(waiter, RedisLease)
         if waiter in self._held:
             self._news.release.append((waiter.name, waiter.took_us))
         elif self._told.pop(waiter.name, None):
             self._news.leave.append(waiter.name)
         self.steps.wake()
-        super()._leave(waiter)
+        super().leave(waiter)
 
-    def _end(self, lease: Lease, well: bool) -> None:
+    def end(self, lease: Lease, well: bool) -> None:
         assert isinstance(lease, RedisLease)
         lease.took_us = max(1, _us(now() - lease.started)) if well else 0
-        super()._end(lease, well)
+        super().end(lease, well)
 
     def _advance(self) -> None:
         if not self.steps.joined and not self.steps.frozen and self._room:
@@ -124,9 +124,9 @@ class RedisLimiter(Limiter):
     def _fits(self, ticket: Ticket) -> bool:
         return super()._fits(ticket) and self._in_flight + self._weight(ticket) <= self._room
 
-    def _turn_s(self, ticket: Ticket, number: float, service_s: float) -> float:
+    def turn_in_s(self, ticket: Ticket, number: float = math.inf) -> float:
         if not self.steps.joined:
-            return super()._turn_s(ticket, number, service_s)
+            return super().turn_in_s(ticket, number)
         newcomer_s = self._waits_s[ticket.priority] - (now() - self._heard_at)
         waiter = next((w for w in self._line if w.number == number and isinstance(w, RedisLease)), None)
         return max(0.0, min(newcomer_s, waiter.turn_at - now()) if waiter else newcomer_s)
@@ -165,7 +165,7 @@ class RedisLimiter(Limiter):
             self._news.release.append((name, 0))
             return self.steps.wake()
         self._line.remove(waiter)
-        self._grant(waiter)
+        self.grant(waiter)
         self._in_flight += weight - waiter.weight
         waiter.weight = weight
 
