@@ -233,7 +233,7 @@ NEED_REDIS = (flushed, restarted, away)
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=__doc__)
     parser.add_argument("backend", choices=["redis", "disk"])
-    parser.add_argument("scene", nargs="*", choices=[scene.__name__ for scene in SCENES], default=[])
+    parser.add_argument("scene", nargs="*", help=f"default: all; {', '.join(scene.__name__ for scene in SCENES)}")
     options = parser.parse_args()
     redis = RedisServer() if options.backend == "redis" else None
     more = {"SPEECH_CALLERS": f'{{"poor": {{"daily_usd": {BUDGET_USD}}}}}', "REDIS_URL": redis.url if redis else ""}
