@@ -347,6 +347,20 @@ async def test_an_emptied_redis_is_told_everything_again(start: Callable[..., Pr
     await open_bill.__aexit__()
 
 
+async def test_what_was_sent_is_held_again_whatever_the_budget_says(start: Callable[..., Process], redis: Any) -> None:
+    """Others have spent more than all there was, under no budget: it may be billed all the same."""
+    process, other = start(daily_usd=0.02), start()
+    bill = await process.ledger.reserve(CALL)
+    await bill.send()
+    await other.call()
+    await other.call()
+    redis.flushall()
+    await other.rows()
+    await process.rows()
+    assert accounts(redis)[DAY] == 30_000_000
+    await bill.__aexit__()
+
+
 async def test_an_emptied_redis_does_not_give_a_budget_twice(start: Callable[..., Process], redis: Any) -> None:
     """Until everybody had time to say what was spent, nothing is granted."""
     first, second = start(daily_usd=0.1), start(daily_usd=0.1)

@@ -21,6 +21,7 @@ local call = redis.call
 local alive, learning, months = root .. ':alive', root .. ':learning', root .. ':months'
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local owed = {} -- month -> account -> nano-dollars that this step adds
 
 local function of(process) return root .. ':of:' .. process end
 
@@ -37,10 +38,24 @@ local function put_sums(key, row, sums)
 end
 
 local function spend(row, usd) -- from the accounts of ledger.Row
-  if usd == 0 then return end
   local day, caller = unpack(cjson.decode(row))
-  for _, account in ipairs({ day, day:sub(1, 7), caller .. ' on ' .. day }) do
-    call('HINCRBY', root .. ':spent:' .. month_of(row), account, whole(usd))
+  local month = day:sub(1, 7)
+  owed[month] = owed[month] or {}
+  for _, account in ipairs({ day, month, caller .. ' on ' .. day }) do
+    owed[month][account] = (owed[month][account] or 0) + usd
+  end
+end
+
+local function spent_of(row, account)
+  local month = month_of(row)
+  return (call('HGET', root .. ':spent:' .. month, account) or 0) + ((owed[month] or {})[account] or 0)
+end
+
+local function pay()
+  for month, accounts in pairs(owed) do
+    for account, usd in pairs(accounts) do
+      if usd ~= 0 then call('HINCRBY', root .. ':spent:' .. month, account, whole(usd)) end
+    end
   end
 end
 
@@ -94,8 +109,7 @@ end
 
 local function refusing(row, usd, limits)
   for _, limit in ipairs(limits) do
-    local spent = call('HGET', root .. ':spent:' .. month_of(row), limit[1]) or 0
-    if spent + usd > limit[2] + 1 then return limit[1] end
+    if spent_of(row, limit[1]) + usd > limit[2] + 1 then return limit[1] end
   end
 end
 
@@ -136,4 +150,5 @@ for _, each in ipairs(said.holds) do
   if account then refused[#refused + 1], refused[#refused + 2] = each[1], account end
 end
 if said.leave then give_up(me, LEFT) end
+pay()
 return { 'done', tonumber(call('GET', learning)) > now and 1 or 0, refused }

@@ -190,7 +190,7 @@ class RedisLedger:
             "gone": list(gone),
             "all": everything,
             "more": more,
-            "leave": self._leave and not more,
+            "leave": self._leave,
         }
         self._name, self._steps = self._name or secrets.token_hex(8), self._steps + 1
         args = [self._name, self._steps, self._heard, json.dumps(said)]
