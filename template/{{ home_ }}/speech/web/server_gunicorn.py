@@ -38,6 +38,7 @@ KEEP_ALIVE_S = 65  # longer than the usual load balancer's minute, so that it ne
 SPARE_THREADS = 4  # for health checks, pages and refusals
 CONNECTIONS_MAX = 4096  # a worker's; what comes beyond waits in the backlog
 TICK_S = 0.1
+SETTLED_S = 0.3  # when it is told to end, what has come already may still wait to be accepted
 LAST_WORDS_S = 2  # for answers that say that there will be none
 PATIENCE_S = 5  # after the grace period, or a second signal: then a worker is killed
 NOW = signal.SIGQUIT  # from the supervisor to a worker: at once
@@ -129,13 +130,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._speech.run(_warm_up)
 
     def init_signals(self) -> None:
-        self._ends_at, self._ticked_at, self._posted_at = math.inf, -math.inf, 0
+        self._told_at, self._ticked_at, self._posted_at = math.inf, -math.inf, 0
         self._under_way: set[Any] = set()
         super().init_signals()
         signal.signal(signal.SIGINT, self.handle_exit)  # a terminal tells the whole group
 
     def handle_exit(self, *_: object) -> None:
-        self._ends_at = min(self._ends_at, time.monotonic() + self._grace_s)
+        self._told_at = min(self._told_at, time.monotonic())
 
     def handle_quit(self, *_: object) -> None:
         signal.signal(NOW, signal.SIG_IGN)  # once is enough
@@ -155,7 +156,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             logger.info("ended")
 
     def enqueue_req(self, conn: Any) -> None:
-        if self._ends_at == math.inf:  # who comes later is refused, and not waited for
+        if time.monotonic() < self._told_at + SETTLED_S:  # who comes later is refused, and not waited for
             self._under_way.add(conn)
         super().enqueue_req(conn)
 
@@ -172,17 +173,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _tick(self) -> None:
         """Waits for the client's loop: were that stuck, the supervisor would miss our heartbeat and replace us."""
         self._posted_at = self._speech.run(lambda client: workers.post(cast(SpeechClient, client), self._posted_at))
-        if self._ends_at < math.inf and self._drained(self._ends_at - time.monotonic()):
+        if self._told_at < math.inf and self._drained(time.monotonic() - self._told_at):
             self.set_accept_enabled(False)
             for listener in self.sockets:  # now, not when the last idle connection is closed: nobody shall wait for us
                 listener.close()
             self.alive = False
 
-    def _drained(self, left_s: float) -> bool:
+    def _drained(self, told_s: float) -> bool:
         flights = self._speech.run(_drain)
-        if left_s <= 0:
+        if told_s >= self._grace_s:
             self._speech.run(Client.aclose)  # the flights alone: so whoever still waits hears a proper 503
-        return left_s <= 0 or not (self._under_way or flights)
+            return True
+        return told_s >= SETTLED_S and not (self._under_way or flights)
 
 
 async def _warm_up(client: Client) -> None:
