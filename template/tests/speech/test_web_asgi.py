@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -45,6 +46,18 @@ async def test_work_has_ended_when_the_leaver_is_reported() -> None:
     with pytest.raises(asgi.CallerLeft):
         await asgi.unless_left(work(), receive)
     assert ended
+
+
+async def test_a_websocket_is_closed() -> None:
+    """There is none here: it is told so before it is accepted, and nothing of HTTP is said to it."""
+    sent: list[asgi.Message] = []
+
+    async def send(message: asgi.Message) -> None:
+        sent.append(message)
+
+    routes: Any = asgi.Application(None)  # type: ignore[arg-type]
+    await routes({"type": "websocket", "path": "/v1/models"}, None, send)
+    assert sent == [{"type": "websocket.close"}]
 
 
 async def test_half_a_body_is_no_body() -> None:
