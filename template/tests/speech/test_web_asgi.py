@@ -62,7 +62,10 @@ async def test_a_websocket_is_closed() -> None:
 
 async def test_half_a_body_is_no_body() -> None:
     """Who leaves while it arrives leaves nothing to speak or to hear."""
-    arriving = [{"type": "http.request", "body": b"half", "more_body": True}, {"type": "http.disconnect"}]
+    arriving: list[asgi.Message] = [
+        {"type": "http.request", "body": b"half", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
 
     async def receive() -> asgi.Message:
         return arriving.pop(0)
