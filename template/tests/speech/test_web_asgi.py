@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -47,9 +48,24 @@ async def test_work_has_ended_when_the_leaver_is_reported() -> None:
     assert ended
 
 
+async def test_a_websocket_is_closed() -> None:
+    """There is none here: it is told so before it is accepted, and nothing of HTTP is said to it."""
+    sent: list[asgi.Message] = []
+
+    async def send(message: asgi.Message) -> None:
+        sent.append(message)
+
+    routes: Any = asgi.Application(None)  # type: ignore[arg-type]
+    await routes({"type": "websocket", "path": "/v1/models"}, None, send)
+    assert sent == [{"type": "websocket.close"}]
+
+
 async def test_half_a_body_is_no_body() -> None:
     """Who leaves while it arrives leaves nothing to speak or to hear."""
-    arriving = [{"type": "http.request", "body": b"half", "more_body": True}, {"type": "http.disconnect"}]
+    arriving: list[asgi.Message] = [
+        {"type": "http.request", "body": b"half", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
 
     async def receive() -> asgi.Message:
         return arriving.pop(0)

@@ -41,6 +41,8 @@ class Application:
         self._form = form
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            return await send({"type": "websocket.close"})
         begun = False
 
         async def sent(message: Message) -> None:

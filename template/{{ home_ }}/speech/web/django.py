@@ -88,7 +88,10 @@ class _Server(_Engine):
 
     @property
     def here(self) -> bool:
-        return asyncio._get_running_loop() is self._loop
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:  # a thread without one
+            return False
 
     @property
     def open(self) -> bool:

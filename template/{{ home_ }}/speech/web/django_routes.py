@@ -51,7 +51,7 @@ def create(**settings: Any) -> asgi.App:
         "DATA_UPLOAD_MAX_NUMBER_FIELDS": reading.PARTS_MAX,
         "LOGGING_CONFIG": None,  # logs.py has configured it
         "ROOT_URLCONF": (),
-        "SECRET_KEY": secrets.token_urlsafe(32),
+        "SECRET_KEY": secrets.token_urlsafe(32),  # another in each process: bring yours if a view of yours signs
     }
     client.install(project := ours | settings)
     if not configured.configured:
