@@ -17,7 +17,7 @@ from rooms import Room, environ, eventually, key
 import speech as package
 from speech.answers import store
 from speech.cache import AudioCache, Kept
-from speech.stores import Stores, redis_audio, redis_scripts, redis_seats
+from speech.stores import Stores, redis_audio, redis_connection, redis_scripts, redis_seats
 from speech.stores.redis_connection import PATIENCE_S
 from speech.stores.redis_scripts import Away
 
@@ -25,7 +25,7 @@ ENTRY = Kept(b"audio", {"voice_id": "anna"})
 PREFIX = "speech:{an-account}"
 
 HOLDER = f"""
-import asyncio, os
+import asyncio, os, sys
 from types import SimpleNamespace
 from {package.__name__}.stores import redis
 
@@ -36,10 +36,17 @@ async def main():
     await stores.seats.take("alice", 1)
     async with stores.audio.claim("{key(1)}"):
         print("held", flush=True)
-        await asyncio.sleep(60)
+        await asyncio.to_thread(sys.stdin.readline)
+    await stores.close()
 
 asyncio.run(main())
 """
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a busy machine takes long, nobody is to be taken for away."""
+    monkeypatch.setattr(redis_connection, "PATIENCE_S", 5)
 
 
 @pytest.fixture
@@ -60,7 +67,8 @@ async def others() -> AsyncIterator[Stores]:
 @pytest.fixture
 def holder() -> "subprocess.Popen[str]":
     """A process that has a claim and a seat; to be killed by whoever asks for it."""
-    process = subprocess.Popen([sys.executable, "-c", HOLDER], stdout=subprocess.PIPE, text=True, env=environ())
+    pipe, command = subprocess.PIPE, [sys.executable, "-c", HOLDER]
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environ())
     assert process.stdout and process.stdout.readline() == "held\n"
     return process
 
@@ -79,8 +87,9 @@ async def test_nothing_is_opened_before_the_first_use() -> None:
 async def test_an_entry_goes_by_itself(backend: RedisServer) -> None:
     """When it is too old for anybody; the index forgets it too."""
     stores = store.open(Room(Path("nowhere"), cache_ttl_s=0.2, cache_stale_s=0.1))
-    await stores.audio.put(key(1), ENTRY)
-    assert await stores.audio.get(key(1))
+    for nth in (1, 2):
+        await stores.audio.put(key(nth), ENTRY)
+        assert await stores.audio.get(key(nth))
     await eventually(lambda: backend.say(f"EXISTS {PREFIX}:audio:{key(1)}".encode()) == b":0")
     assert await stores.audio.get(key(1)) is None
     assert (await stores.audio.stats())["entries"] == (await stores.audio.stats())["bytes"] == 0
@@ -219,8 +228,7 @@ async def test_what_a_paused_process_held_is_free_and_nobody_minds(
     async with stores.audio.claim(key(1)):
         holder.send_signal(signal.SIGCONT)
         await asyncio.sleep(redis_scripts.BEAT_S * 2)
-        holder.terminate()
-        holder.wait()
+        await asyncio.to_thread(holder.communicate, "that was it\n")
         other = store.open(Room(Path("nowhere")))
         waiting = asyncio.create_task(claimed(other))
         await asyncio.sleep(0.2)
@@ -281,8 +289,11 @@ async def test_without_redis_everybody_pays_for_himself(
         assert not await others.seats.take("alice", 0)
 
 
-async def test_a_redis_that_hangs_costs_one_wait(stores: Stores, backend: RedisServer) -> None:
+async def test_a_redis_that_hangs_costs_one_wait(
+    stores: Stores, backend: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of half a second, and not one a call."""
+    monkeypatch.setattr(redis_connection, "PATIENCE_S", PATIENCE_S)
     await stores.audio.put(key(1), ENTRY)
     with backend.asleep():
         for longest_s in (PATIENCE_S + 1, 0.2, 0.2):
