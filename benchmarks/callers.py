@@ -65,9 +65,7 @@ async def gate(job: Job) -> AsyncIterator[Admit]:
     store = importlib.import_module(f"{speech}.answers").store
     tickets, request = importlib.import_module(f"{speech}.limiter"), importlib.import_module(f"{speech}.request")
     stores = store.open(Room(job.redis_url, Path(job.folder)))
-    limiter = stores.limiter(
-        POOL, job.slots, processes=1, queue_size=10**6, reserved=0.0, enforce=True, fixed=True
-    )
+    limiter = stores.limiter(POOL, job.slots, processes=1, queue_size=10**6, reserved=0.0, enforce=True, fixed=True)
     priority = request.Priority.parse(job.priority)
     yield lambda: limiter.admit(tickets.Ticket(priority, time.monotonic() + 600, whole=True, guess_s=0.1))
     await stores.close()

@@ -111,7 +111,9 @@ class Run:
 
 
 async def measure(bench: Bench, seconds: float) -> None:
-    print(f"{'':22}   goodput  ratio  peak  p50 ms  p99 ms  commands  CPU us  failed   ({PROCESSES} x {CALLERS} callers)")
+    print(
+        f"{'':22}   goodput  ratio  peak  p50 ms  p99 ms  commands  CPU us  failed   ({PROCESSES} x {CALLERS} callers)"
+    )
     for milliseconds in (200, 20):
         exact = await bench.run(seconds, {"callers": PROCESSES * CALLERS, "milliseconds": milliseconds})
         print(exact.line(f"semaphore, {milliseconds} ms", exact), flush=True)

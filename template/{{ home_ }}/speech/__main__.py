@@ -1,6 +1,13 @@
 """``python -m <package>.speech COMMAND``: try it, ask it, serve it. ``--help`` shows each with an example.
 
 What a command can't do it says in one line, and ends with 1; what it was asked wrongly, with 2.
+
+examples:
+  python -m <package>.speech serve --sandbox                no key needed: a stand-in answers
+  python -m <package>.speech speak "Hello" --out hello.mp3  one text, one file
+  python -m <package>.speech transcribe meeting.mp3         the words on standard output
+  python -m <package>.speech check                          what would break in production
+  python -m <package>.speech warm phrases.txt               priced, asked, then kept in the cache
 """
 
 import argparse
@@ -25,13 +32,6 @@ from .settings import Settings, SettingsError, bounded
 from .wiring import SpeechClient
 
 PROG = f"python -m {__package__}"
-EXAMPLES = f"""examples:
-  {PROG} serve --sandbox                no key needed: a stand-in answers
-  {PROG} speak "Hello" --out hello.mp3  one text, one file
-  {PROG} transcribe meeting.mp3         the words on standard output
-  {PROG} check                          what would break in production
-  {PROG} warm phrases.txt               priced, asked, then kept in the cache
-"""
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -116,8 +116,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 def _parser() -> argparse.ArgumentParser:
     about = "Text to speech and speech to text through ElevenLabs."
+    examples = str(__doc__)[str(__doc__).find("examples:") :].replace("python -m <package>.speech", PROG)
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog=PROG, description=about, epilog=EXAMPLES, formatter_class=raw)
+    parser = argparse.ArgumentParser(prog=PROG, description=about, epilog=examples, formatter_class=raw)
     add = parser.add_subparsers(required=True, metavar="COMMAND", title="commands").add_parser
     add("sandbox", help="a stand-in for the ElevenLabs API; --help says more", add_help=False)
     for name, (run, about, arguments) in COMMANDS.items():

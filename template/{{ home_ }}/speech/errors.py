@@ -26,12 +26,7 @@ class SpeechError(Exception):
     code = "internal_error"
 
     def __init__(
-        self,
-        message: str,
-        *,
-        code: str | None = None,
-        retry_after_s: float | None = None,
-        request_id: str | None = None,
+        self, message: str, *, code: str = "", retry_after_s: float | None = None, request_id: str | None = None
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -42,7 +37,7 @@ class SpeechError(Exception):
     @property
     def status(self) -> int:
         """The HTTP status that says the same."""
-        return ANSWERS[self.code][0]
+        return STATUS[self.code]
 
     @property
     def retryable(self) -> bool:
@@ -51,7 +46,8 @@ class SpeechError(Exception):
 
     def body(self) -> dict[str, Any]:
         """As JSON, in the shape that ElevenLabs' own SDKs read; ``status`` repeats the code, as theirs does."""
-        detail = {"type": ANSWERS[self.code][1], "code": self.code, "status": self.code, "message": self.message}
+        kind = TYPE.get(self.status, "invalid_request")
+        detail = {"type": kind, "code": self.code, "status": self.code, "message": self.message}
         later = {} if self.retry_after_s is None else {"retry_after_s": round(self.retry_after_s, 3)}
         return {"detail": {**detail, "request_id": self.request_id, **later}}
 
@@ -117,23 +113,14 @@ class UpstreamRefused(UpstreamFault):
     code = "upstream_refused"
 
 
-ANSWERS: dict[str, tuple[int, str]] = {
-    "invalid_request": (400, "validation_error"),
-    "not_found": (404, "not_found"),
-    "too_large": (413, "invalid_request"),
-    "malformed": (422, "validation_error"),
-    "not_offered": (422, "invalid_request"),
-    "queue_full": (429, "rate_limit_error"),
-    "deadline_unreachable": (429, "rate_limit_error"),
-    "caller_limit": (429, "rate_limit_error"),
-    "draining": (503, "service_unavailable"),
-    "circuit_open": (503, "service_unavailable"),
-    "budget_exceeded": (402, "payment_required"),
-    "deadline_exceeded": (504, "timeout_error"),
-    "upstream_unavailable": (503, "service_unavailable"),
-    "insufficient_credits": (402, "payment_required"),
-    "upstream_refused": (502, "upstream_error"),
-    "invalid_client_key": (401, "authentication_error"),
-    "forbidden": (403, "authorization_error"),
-    "internal_error": (500, "internal_error"),
-}
+STATUS = {
+    "invalid_request": 400, "not_found": 404, "too_large": 413, "malformed": 422, "not_offered": 422,
+    "queue_full": 429, "deadline_unreachable": 429, "caller_limit": 429, "draining": 503, "circuit_open": 503,
+    "budget_exceeded": 402, "deadline_exceeded": 504, "upstream_unavailable": 503, "insufficient_credits": 402,
+    "upstream_refused": 502, "invalid_client_key": 401, "forbidden": 403, "internal_error": 500,
+}  # fmt: skip
+TYPE = {  # as ElevenLabs sorts them
+    400: "validation_error", 401: "authentication_error", 402: "payment_required", 403: "authorization_error",
+    404: "not_found", 413: "invalid_request", 422: "validation_error", 429: "rate_limit_error", 500: "internal_error",
+    502: "upstream_error", 503: "service_unavailable", 504: "timeout_error",
+}  # fmt: skip

@@ -1,4 +1,4 @@
-"""What can be told of a recording without decoding it: is it one, about how long? Never used for the bill."""
+"""How long a recording is, about, without decoding it. Never used for the bill."""
 
 import io
 import os
@@ -6,19 +6,6 @@ from typing import BinaryIO
 
 SLOWEST = 500  # bytes a second: nothing that is spoken is packed tighter, so a header that claims more time lies
 USUAL = 8000  # bytes a second, where no header tells
-
-_NOT_AUDIO = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"%PDF", b"PK\x03\x04", b"\x7fELF", b"\x1f\x8b", b"MZ", b"SQLite")
-
-
-def looks_like_audio(head: bytes) -> bool:
-    """False only where the first bytes are surely something else: text, a picture, an archive, a program."""
-    if head.startswith(_NOT_AUDIO):
-        return False
-    try:
-        text = head[:512].decode("utf-8", "strict")
-    except UnicodeDecodeError as error:
-        return error.start < len(head[:512]) - 3  # broken in the middle: no text
-    return any(not c.isprintable() and not c.isspace() for c in text)
 
 
 def measure(audio: bytes | BinaryIO) -> tuple[float, int]:

@@ -157,3 +157,17 @@ _WORDS = {
     _finite: "a number",
     _json_or_word: "JSON, or one word",
 }
+
+
+_NOT_AUDIO = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"%PDF", b"PK\x03\x04", b"\x7fELF", b"\x1f\x8b", b"MZ", b"SQLite")
+
+
+def looks_like_audio(head: bytes) -> bool:
+    """False only where the first bytes are surely something else: text, a picture, an archive, a program."""
+    if head.startswith(_NOT_AUDIO):
+        return False
+    try:
+        text = head[:512].decode("utf-8", "strict")
+    except UnicodeDecodeError as error:
+        return error.start < len(head[:512]) - 3  # broken in the middle: no text
+    return any(not c.isprintable() and not c.isspace() for c in text)

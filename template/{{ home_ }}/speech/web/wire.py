@@ -10,10 +10,10 @@ from ..client import Client
 from ..errors import InvalidRequest, SpeechError
 from ..listening import Listening
 from ..request import FIELDS, CacheMode, Priority, Shape, SpeechRequest, Terms, TranscriptionRequest
-from ..sound import looks_like_audio, measure
+from ..sound import measure
 from .answer import Answer, failed
 from .auth import UnknownCaller
-from .reading import Pairs, Parts, form, json_object, malformed, query
+from .reading import Pairs, Parts, form, json_object, looks_like_audio, malformed, query
 
 DEADLINE_MS_MAX = 600_000
 PCM_BYTES_PER_S = 32_000  # of file_format pcm_s16le_16, which has no header to read
