@@ -32,7 +32,7 @@ class Speech:
 
     def __init__(self) -> None:
         self._server: _Server | None = None
-        self._blocking: Blocking | None = None
+        self._blocking: Blocking = _Facade(SpeechClient.from_env)
 
     def __call__(self) -> SpeechClient:
         """For async views: ``await get_speech().synthesize("Hello")``. Raises RuntimeError where there is none."""
@@ -45,7 +45,6 @@ class Speech:
 
     def blocking(self) -> Blocking:
         """For sync views, commands and jobs: ``get_speech.blocking().synthesize("Hello")``."""
-        self._blocking = self._blocking or _Facade(SpeechClient.from_env)
         return self._blocking
 
     def begin(self) -> None:
@@ -68,8 +67,7 @@ class Speech:
 
     def end(self) -> None:
         """What threads used. A server's loop ends what it began."""
-        if self._blocking:
-            self._blocking.close()
+        self._blocking.close()
 
     @property
     def server(self) -> "_Server | None":
