@@ -48,7 +48,11 @@ class DiskLimiter(Limiter):
         self.allowance: SharedAllowance = ToldAllowance(self.pool, self.plan, self.fixed, self._tell)
         self._below = f"leases/{self.account}/{self.pool}"
         self._locks = Locks(self.root, self._below)
-        self._words: dict[str, Callable[..., None]] = {"turn": self._turn, "shed": self._turned_away, "told": self._told}
+        self._words: dict[str, Callable[..., None]] = {
+            "turn": self._turn,
+            "shed": self._turned_away,
+            "told": self._told,
+        }
         self._turns_at = [float("-inf")] * 3  # by priority: when a newcomer would be served
         self._told_at = float("-inf")
         self._reset()
