@@ -58,6 +58,11 @@ def _wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
     raise AssertionError("the service does not answer")
 
 
+@pytest.fixture(autouse=True)
+def backend() -> None:
+    """Not a fresh one for each test: one service serves them all."""
+
+
 @pytest.fixture(scope="module")
 def vendor() -> Iterator[SandboxThread]:
     with SandboxThread() as sandbox:

@@ -1,0 +1,241 @@
+"""The script of the leases against anything: random wants, releases, refusals, deaths and an emptied Redis.
+
+Its rules must hold after every step, whatever came before. Processes here are little more than what they say to it.
+"""
+
+import json
+import random
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from backend_redis import RedisServer
+from redis import Redis
+
+from speech.stores.redis_steps import SCRIPT
+
+QUICK = SCRIPT.replace("4e6, 2e6, 1.5e6, 0.1e6", "60e6, 0.05e6, 0.1e6, 60e6")  # who is deaf is dead after 0.1 s
+PLAN, RESERVED = 6, 1
+POOL = "root:stt"
+
+
+@dataclass(frozen=True)
+class Waiter:
+    name: str
+    place: tuple[int, int]  # class, and who came first
+    weight: int
+
+
+@dataclass(eq=False)
+class Process:
+    """``news`` is what the script has not been told."""
+
+    me: str
+    inbox: Any
+    seq: int = 0
+    claim: int = 0
+    born: int = 0
+    letters: int = 0  # since the claim
+    waiting: dict[str, Waiter] = field(default_factory=dict)
+    running: dict[str, int] = field(default_factory=dict)
+    news: dict[str, list[Any]] = field(default_factory=dict)
+
+    def tell(self, kind: str, what: Any) -> None:
+        self.news.setdefault(kind, []).append(what)
+
+
+class World:
+    """``limit`` and ``learning`` are as the last answer told."""
+
+    def __init__(self, url: str, chance: random.Random) -> None:
+        self.redis, self.chance = Redis.from_url(url, decode_responses=True), chance
+        self.sha = self.redis.script_load(QUICK)
+        self.processes, self.limit, self.learning = list[Process](), PLAN, False
+        self.number = self.served = 0
+        for _ in range(2):
+            self.start()
+
+    def any_of(self, *having: str) -> Process | None:
+        fitting = [process for process in self.processes if all(getattr(process, name) for name in having)]
+        return self.chance.choice(fitting) if fitting else None
+
+    # ------------------------------------------------------------------------------------------------- what may happen
+
+    def start(self) -> None:
+        if len(self.processes) < 4:
+            self.number += 1
+            process = Process(f"p{self.number}", self.redis.pubsub(ignore_subscribe_messages=True))
+            process.inbox.subscribe(f"root:wake:{process.me}")
+            self.processes.append(process)
+            self.join(process)
+
+    def want(self) -> None:
+        process = self.chance.choice(self.processes)
+        for _ in range(self.chance.randint(1, 4)):
+            self.number += 1
+            weight = self.chance.choice([1, 1, 1, 2, 9])
+            waiter = Waiter(f"{process.me}:{self.number}:{weight}", (self.chance.randint(0, 2), self.number), weight)
+            process.waiting[waiter.name] = waiter
+            process.tell("want", as_want(waiter))
+        self.step(process)
+
+    def end(self) -> None:
+        if process := self.any_of("running"):
+            name = self.chance.choice(sorted(process.running))
+            if self.chance.random() < 0.2:
+                process.tell("refused", [name, 0])
+            del process.running[name]
+            process.tell("release", [name, self.chance.choice([0, 5000])])
+            if self.chance.random() < 0.8:
+                self.step(process)
+
+    def leave(self) -> None:
+        if process := self.any_of("waiting"):
+            name = self.chance.choice(sorted(process.waiting))
+            del process.waiting[name]
+            process.tell("leave", name)
+
+    def beat(self) -> None:
+        self.step(self.chance.choice(self.processes), beat=True)
+
+    def kill(self) -> None:
+        """Its calls are over with it; what Redis has of it is found out later."""
+        if len(self.processes) > 1:
+            process = self.chance.choice(self.processes)
+            self.processes.remove(process)
+            process.inbox.close()
+            until = time.monotonic() + 2
+            while self.redis.pubsub_numsub(f"root:wake:{process.me}")[0][1]:
+                assert time.monotonic() < until, "its inbox is still open"
+            self.beat()
+
+    def pass_time(self) -> None:
+        time.sleep(0.11)
+        for process in self.processes:
+            self.step(process, beat=True)
+
+    def empty(self) -> None:
+        """Everybody speaks before it has learnt, as everybody does within a second."""
+        self.redis.flushdb()
+        for process in self.chance.sample(self.processes, len(self.processes)):
+            self.step(process)
+        time.sleep(0.06)
+        self.beat()
+
+    def lose_an_answer(self) -> None:
+        self.send(self.processes[0], {"beat": False, "pools": {}})
+
+    # --------------------------------------------------------------------------------------------------- what they say
+
+    def step(self, process: Process, beat: bool = False) -> None:
+        news, process.news = process.news, {}
+        answer = self.send(process, {"beat": beat, "pools": {"stt": news}})
+        if answer["status"] == "unknown":
+            self.join(process)
+        else:
+            self.hear(process, answer)
+
+    def join(self, process: Process) -> None:
+        process.claim, process.letters, process.news = process.seq + 1, 0, {}
+        news = {
+            "terms": {"plan": PLAN, "fixed": 0, "reserved": RESERVED, "size": 1000},
+            "limit": self.limit,
+            "ceiling": PLAN,
+            "share": 0,
+            "held": [[name, 1000, weight, 0] for name, weight in process.running.items()],
+            "want": [as_want(waiter) for waiter in sorted(process.waiting.values(), key=lambda w: w.place)],
+        }
+        claim = {"claim": True, "beat": True, "first": not process.born, "born": process.born, "pools": {"stt": news}}
+        answer = self.send(process, claim)
+        process.born = process.born or answer["now"]
+        self.hear(process, answer)
+
+    def send(self, process: Process, message: dict[str, Any]) -> Any:
+        process.seq += 1
+        return json.loads(self.redis.evalsha(self.sha, 1, "root", process.me, process.seq, json.dumps(message)))
+
+    def hear(self, process: Process, answer: dict[str, Any]) -> None:
+        self.learning, self.limit = answer["status"] == "learning", answer["pools"]["stt"]["limit"]
+        self.begin(process, answer)
+        for other in self.processes:
+            self.read(other)
+
+    def read(self, process: Process) -> None:
+        """All letters that were sent to it since its claim; others are void."""
+        sent = int(self.redis.hget("root", f"mail:{process.me}") or 0)
+        until = time.monotonic() + 2
+        while process.letters < sent:
+            assert time.monotonic() < until, "a letter was sent and has not come"
+            if (message := process.inbox.get_message(timeout=1)) is not None:
+                letter = json.loads(message["data"])
+                if letter["claim"] == process.claim:
+                    process.letters += 1
+                    self.begin(process, letter)
+
+    def begin(self, process: Process, said: dict[str, Any]) -> None:
+        for _, name, weight in said["given"]:
+            if name in process.waiting:
+                self.check_order(process.waiting.pop(name))
+                process.running[name] = weight
+                self.served += 1
+                assert sum(sum(each.running.values()) for each in self.processes) <= self.limit
+            else:
+                process.tell("release", [name, 0])
+
+    # ------------------------------------------------------------------------------------------------- what must hold
+
+    def check_order(self, given: Waiter) -> None:
+        """Nobody was passed by somebody worse, however light."""
+        waiting = [waiter for process in self.processes for waiter in process.waiting.values()]
+        known = set(self.redis.zrange(f"{POOL}:line", 0, -1))
+        assert all(given.place < waiter.place for waiter in waiting if waiter.name in known)
+
+    def check(self) -> None:
+        """Nothing lies idle: the best waiter of the living would not fit. And the shares are never more than is."""
+        known = self.redis.hgetall(POOL)
+        assert sum(int(value) for name, value in known.items() if name.startswith("share:")) <= PLAN
+        names = {process.me for process in self.processes}
+        line = [name for name in self.redis.zrange(f"{POOL}:line", 0, -1) if name.split(":")[0] in names]
+        if line and not self.learning:
+            urgent = self.redis.zscore(f"{POOL}:urgent", line[0]) is not None
+            slots = self.limit - (0 if urgent else min(RESERVED, self.limit - 1))
+            assert self.held + min(int(line[0].split(":")[2]), slots) > slots
+
+    @property
+    def held(self) -> int:
+        return sum(int(lease.split()[2]) for lease in self.redis.hvals(f"{POOL}:held"))
+
+    def close(self) -> None:
+        """Everybody leaves, and then nothing is held by anybody."""
+        for _ in range(3):
+            for process in self.processes:
+                for name in process.running:
+                    process.tell("release", [name, 0])
+                for name in process.waiting:
+                    process.tell("leave", name)
+                process.running, process.waiting = {}, {}
+            self.pass_time()
+        assert (self.held, self.redis.zcard(f"{POOL}:line")) == (0, 0)
+        known = self.redis.hgetall(POOL)
+        assert sum(int(value) for name, value in known.items() if name.startswith("share:")) <= self.limit
+        for process in self.processes:
+            process.inbox.close()
+        self.redis.close()
+
+
+def as_want(waiter: Waiter) -> list[Any]:
+    return [waiter.name, waiter.place[0], 0, 10**10, 0, 10**6]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_anything(redis_server: RedisServer, seed: int) -> None:
+    """Never more at once than the limit, nobody passed, nothing idle, nothing lost: over 80 random events."""
+    world = World(redis_server.url, random.Random(seed))
+    events = [world.want] * 8 + [world.end] * 10 + [world.leave] * 2 + [world.beat] * 3 + [world.start, world.kill]
+    events += [world.pass_time, world.empty, world.lose_an_answer]
+    for _ in range(80):
+        world.chance.choice(events)()
+        world.check()
+    assert world.served > 10
+    world.close()
