@@ -69,7 +69,7 @@ def test_is_whole_and_readable_by_its_tools(renders: Renders, answers: dict[str,
             tomllib.loads(text)
         elif name.endswith((".yml", ".yaml")):
             yaml.safe_load(text)
-        if not name.endswith((".html", ".py")):
+        if not name.endswith((".html", ".lua", ".py")):
             assert not re.search(r"\{\{|\{%|\{#", text), name
         assert text == "" or (text.endswith("\n") and not text.endswith("\n\n")), name
 

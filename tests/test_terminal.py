@@ -55,21 +55,18 @@ def test_all_prompts_with_their_defaults(template: Template, tmp_path: Path) -> 
 def test_greyed_choices_say_why_and_are_passed_over(template: Template, tmp_path: Path) -> None:
     """What is not offered yet is shown, and the arrow keys step over it."""
     terminal = start(template, tmp_path / "project")
-    for question, _ in PROMPTS[:4]:
+    for question, _ in PROMPTS[:6]:
         terminal.expect(question)
         terminal.send(ENTER)
-    terminal.expect("Web framework")
-    terminal.expect(r"flask.*not offered yet")
+    terminal.expect("Metrics")
+    terminal.expect(r"opentelemetry.*not offered yet")
     terminal.send(DOWN + ENTER)
-    for question in ("Where do audio", "Metrics"):
-        terminal.expect(question)
-        terminal.send(ENTER)
     terminal.expect("Dockerfile")
     terminal.send("n")
     terminal.expect(pexpect.EOF)
     terminal.close()
 
-    assert yaml.safe_load((tmp_path / "project/.copier-answers.yml").read_text())["framework"] == "none"
+    assert yaml.safe_load((tmp_path / "project/.copier-answers.yml").read_text())["metrics"] == "none"
 
 
 @pytest.mark.parametrize("answered", [0, 3, 6])

@@ -4,22 +4,25 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import speech as package
 from speech.settings import Settings
+from speech.stores import Room
 
 
-@dataclass(frozen=True)
-class Room:
-    cache_dir: Path
-    cache_max_bytes: int = 1_000_000
-    cache_ttl_s: float = 60.0
-    cache_stale_s: float = 60.0
-    redis_url: str = field(default_factory=lambda: os.environ.get("REDIS_URL", ""))
-    account: str = "an-account"
+def a_room(
+    folder: Path,
+    bytes_max: int = 1_000_000,
+    age_s_max: float = 120.0,
+    redis_url: str | None = None,
+    account: str = "an-account",
+) -> Room:
+    """Of a test's own; Redis is where the tests have it."""
+    return Room(
+        folder, bytes_max, age_s_max, os.environ.get("REDIS_URL", "") if redis_url is None else redis_url, account
+    )
 
 
 def settings(**values: Any) -> Settings:

@@ -5,7 +5,6 @@ import json
 from typing import Any
 
 import httpx
-
 from speech.catalogue import CATALOGUE
 from speech.testing.plugin import SandboxThread
 

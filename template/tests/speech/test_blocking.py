@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import pytest
 from rooms import settings
-
 from speech.blocking import Blocking
 from speech.client import Client
 from speech.errors import InvalidRequest

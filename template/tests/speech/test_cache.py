@@ -6,8 +6,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
 import pytest
-from rooms import Room, key
-
+from rooms import a_room, key
 from speech.answers import store
 from speech.cache import AudioCache, Kept
 from speech.ledger import Budgets, Charge, Ledger
@@ -19,7 +18,7 @@ ENTRY = Kept(b"\x00\xff" * 50_000, META)
 
 @pytest.fixture
 async def stores(tmp_path: Path) -> AsyncIterator[Stores]:
-    opened = store.open(Room(tmp_path, cache_max_bytes=250_000))
+    opened = store.open(a_room(tmp_path, bytes_max=250_000))
     yield opened
     await opened.close()
 

@@ -5,8 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from rooms import Room, key, settings
-
+from rooms import a_room, key, settings
 from speech.answers import CACHE_BACKEND, store
 from speech.cache import AudioStore, Kept
 from speech.flight import Seats
@@ -28,7 +27,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def openings(tmp_path: Path) -> AsyncIterator[tuple[Stores, Stores]]:
     """What two processes would open."""
-    one, other = store.open(Room(tmp_path)), store.open(Room(tmp_path))
+    one, other = store.open(a_room(tmp_path)), store.open(a_room(tmp_path))
     yield one, other
     await one.close()
     await other.close()

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-
 from speech import errors
 from speech.catalogue import CATALOGUE
 from speech.faults import TABLE, Fault, classify

@@ -10,8 +10,7 @@ from typing import Literal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rooms import Room
-
+from rooms import a_room
 from speech.answers import CACHE_BACKEND, store
 from speech.errors import BudgetExceeded, SpeechError
 from speech.ledger import Bill, Budgets, Charge, Ledger, LedgerStore, Reservation, Row, Usage
@@ -30,7 +29,7 @@ UNCERTAIN = Usage(uncertain_credits=50, uncertain_usd=0.004)
 
 @pytest.fixture
 async def books(tmp_path: Path) -> AsyncIterator[LedgerStore]:
-    opened = store.open(Room(tmp_path))
+    opened = store.open(a_room(tmp_path))
     yield opened.ledger
     await opened.close()
 
@@ -348,7 +347,7 @@ def test_the_bill_lies_between_billed_and_billed_plus_uncertain(calls: list[tupl
 
 
 async def _live(folder: Path, calls: list[tuple[Fate, int, bool]]) -> tuple[int, Usage]:
-    opened = store.open(Room(folder, account=folder.name))
+    opened = store.open(a_room(folder, account=folder.name))
     ledger = Ledger(opened.ledger, Budgets(), today=lambda: TODAY)
     bills = await asyncio.gather(*(_call(ledger, *call) for call in calls))
     assert not await held(opened.ledger)

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-
 from speech.meter import BUCKETS, METRICS, Meter
 
 

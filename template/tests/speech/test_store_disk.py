@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rooms import Room, key
-
 import speech
+from rooms import a_room, key
 from speech.cache import Kept
 from speech.errors import BudgetExceeded
 from speech.ledger import Budgets, Charge, Ledger, Row, Usage
@@ -27,7 +26,7 @@ ENTRY = Kept(b"audio" * 1000, {"voice_id": "anna"})
 
 
 def opened(root: Path, **room: Any) -> Stores:
-    return disk.open(Room(root, **room))
+    return disk.open(a_room(root, **room))
 
 
 def books(stores: Stores, **budgets: float) -> Ledger:
@@ -71,24 +70,16 @@ class Child:
 
 _CHILD = """
 import asyncio, os, time
-from dataclasses import dataclass
 from pathlib import Path
 from {package}.cache import Kept
 from {package}.errors import BudgetExceeded
 from {package}.ledger import Budgets, Charge, Ledger
-from {package}.stores import disk
-
-@dataclass
-class Room:
-    cache_dir: str = {root!r}
-    cache_max_bytes: int = 10_000_000
-    cache_ttl_s: float = 60.0
-    cache_stale_s: float = 60.0
+from {package}.stores import Room, disk
 
 CALL = Charge("anna", "flash", credits=7, usd=0.01, characters=14)
 
 async def main():
-    stores = disk.open(Room())
+    stores = disk.open(Room(Path({root!r}), 10**7, 120.0, "", "an-account"))
     ledger = Ledger(stores.ledger, Budgets(daily_usd=2.0), today=lambda: {day!r})
 {does}
 

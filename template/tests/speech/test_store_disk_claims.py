@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 from backend_disk import Child, processes
-from rooms import Room, key
-
+from rooms import a_room, key
 from speech.cache import AudioStore, Kept
 from speech.stores import Stores, disk
 from speech.stores.disk_seats import DiskSeats
@@ -32,7 +31,7 @@ async def opened(root: Path) -> AsyncIterator[Open]:
     made: list[Stores] = []
 
     def another() -> Stores:
-        made.append(disk.open(Room(root)))
+        made.append(disk.open(a_room(root)))
         return made[-1]
 
     yield another

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 from backend_disk import Child, eventually, processes
-from rooms import Room
-
+from rooms import a_room
 from speech.clock import now
 from speech.errors import Overloaded
 from speech.limiter import Limiter, Ticket
@@ -716,7 +715,7 @@ async def test_a_long_path_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 async def test_each_account_and_pool_has_its_own(root: Path) -> None:
     """As ``disk.open`` makes them: the whole plan for all processes; observing, each watches its share by itself."""
-    stores = disk.open(Room(root, account="anna"))
+    stores = disk.open(a_room(root, account="anna"))
     terms = {"queue_size": 9, "reserved": 0.0, "fixed": False}
     flash = stores.limiter("flash", 2, processes=2, enforce=True, **terms)
     other = stores.limiter("standard", 2, processes=2, enforce=True, **terms)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 from backend_redis import RedisServer
-from rooms import Room
-
+from rooms import a_room
 from speech import SpeechClient
 from speech.__main__ import main
 from speech.answers import store
@@ -19,7 +18,7 @@ SECRET = "hunter2-hunter2"
 
 @pytest.fixture
 async def stores() -> AsyncIterator[Stores]:
-    opened = store.open(Room(Path("nowhere")))
+    opened = store.open(a_room(Path("nowhere")))
     yield opened
     await opened.close()
 

@@ -11,10 +11,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from backend_redis import RedisServer
-from rooms import Room, environ, eventually, key
-
 import speech as package
+from backend_redis import RedisServer
+from rooms import a_room, environ, eventually, key
 from speech.answers import store
 from speech.cache import AudioCache, Kept
 from speech.stores import Stores, redis_audio, redis_connection, redis_scripts, redis_seats
@@ -26,13 +25,11 @@ PREFIX = "speech:{an-account}"
 
 HOLDER = f"""
 import asyncio, os, sys
-from types import SimpleNamespace
-from {package.__name__}.stores import redis
-
-bounds = dict(cache_max_bytes=1_000_000, cache_ttl_s=60, cache_stale_s=60)
+from pathlib import Path
+from {package.__name__}.stores import Room, redis
 
 async def main():
-    stores = redis.open(SimpleNamespace(redis_url=os.environ["REDIS_URL"], account="an-account", **bounds))
+    stores = redis.open(Room(Path("nowhere"), 10**6, 120.0, os.environ["REDIS_URL"], "an-account"))
     await stores.seats.take("alice", 1)
     async with stores.audio.claim("{key(1)}"):
         print("held", flush=True)
@@ -51,7 +48,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def stores() -> AsyncIterator[Stores]:
-    opened = store.open(Room(Path("nowhere")))
+    opened = store.open(a_room(Path("nowhere")))
     yield opened
     await opened.close()
 
@@ -59,7 +56,7 @@ async def stores() -> AsyncIterator[Stores]:
 @pytest.fixture
 async def others() -> AsyncIterator[Stores]:
     """What another process would open."""
-    opened = store.open(Room(Path("nowhere")))
+    opened = store.open(a_room(Path("nowhere")))
     yield opened
     await opened.close()
 
@@ -80,13 +77,13 @@ async def claimed(stores: Stores) -> Kept | None:
 
 async def test_nothing_is_opened_before_the_first_use() -> None:
     """So one may be made before a fork, and where nobody listens."""
-    stores = store.open(Room(Path("nowhere"), redis_url="redis://127.0.0.1:1/0"))
+    stores = store.open(a_room(Path("nowhere"), redis_url="redis://127.0.0.1:1/0"))
     await stores.close()
 
 
 async def test_an_entry_goes_by_itself(backend: RedisServer) -> None:
     """When it is too old for anybody; the index forgets it too."""
-    stores = store.open(Room(Path("nowhere"), cache_ttl_s=0.2, cache_stale_s=0.1))
+    stores = store.open(a_room(Path("nowhere"), age_s_max=0.3))
     for nth in (1, 2):
         await stores.audio.put(key(nth), ENTRY)
         assert await stores.audio.get(key(nth))
@@ -107,7 +104,7 @@ async def test_the_age_is_by_the_servers_clock(stores: Stores, others: Stores) -
 
 async def test_megabytes_come_back_whole(stores: Stores) -> None:
     """As many as a flight keeps; within the patience of the connection."""
-    stores = store.open(Room(Path("nowhere"), cache_max_bytes=20_000_000))
+    stores = store.open(a_room(Path("nowhere"), bytes_max=20_000_000))
     whole = Kept(random.Random(1).randbytes(8 * 2**20), {"voice_id": "anna", "model_id": "m"})
     await stores.audio.put(key(1), whole)
     found = await stores.audio.get(key(1))
@@ -133,7 +130,7 @@ async def test_an_entry_that_was_evicted_is_no_longer_counted(stores: Stores, ba
 
 async def test_bounds_hold_over_all_processes(backend: RedisServer) -> None:
     """Against a model: what two of them put, hear and purge, in any order."""
-    chance, room = random.Random(7), Room(Path("nowhere"), cache_max_bytes=20_000)
+    chance, room = random.Random(7), a_room(Path("nowhere"), bytes_max=20_000)
     both, watcher = (store.open(room), store.open(room)), store.open(room)
     model: OrderedDict[str, int] = OrderedDict()
     for _ in range(600):
@@ -229,7 +226,7 @@ async def test_what_a_paused_process_held_is_free_and_nobody_minds(
         holder.send_signal(signal.SIGCONT)
         await asyncio.sleep(redis_scripts.BEAT_S * 2)
         await asyncio.to_thread(holder.communicate, "that was it\n")
-        other = store.open(Room(Path("nowhere")))
+        other = store.open(a_room(Path("nowhere")))
         waiting = asyncio.create_task(claimed(other))
         await asyncio.sleep(0.2)
         assert not waiting.done()
@@ -244,7 +241,7 @@ async def test_who_is_cancelled_while_he_asks_holds_nothing(
     monkeypatch.setattr(redis_audio, "HOLD_S", 60)  # so that nothing just lapses
     monkeypatch.setattr(redis_seats, "HOLD_MS", 60_000)
     async with backend.far_away(0.005) as url:
-        far = store.open(Room(Path("nowhere"), redis_url=url))
+        far = store.open(a_room(Path("nowhere"), redis_url=url))
         assert await claimed(far) is None
         for nth in range(40):
             asking = asyncio.create_task(claimed(far))

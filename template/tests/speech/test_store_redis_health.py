@@ -10,10 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from backend_redis import RedisServer
-from rooms import Room, environ, eventually, settings
-
 import speech as package
+from backend_redis import RedisServer
+from rooms import a_room, environ, eventually, settings
 from speech import breaker as breaker_module
 from speech.answers import store
 from speech.breaker import Breaker
@@ -34,7 +33,7 @@ class Process:
     """What one process has of it."""
 
     def __init__(self, redis_url: str = "", enforce: bool = True) -> None:
-        room = Room(Path("nowhere"))
+        room = a_room(Path("nowhere"))
         self.stores: Stores = store.open(replace(room, redis_url=redis_url) if redis_url else room)
         self.breakers: dict[str, Breaker] = self.stores.breakers(POOLS, enforce=enforce)
         self.sent = 0  # calls that reached upstream
@@ -176,13 +175,11 @@ async def test_a_process_killed_while_it_probes_leaves_the_probe_to_others(proce
     """Within some three seconds."""
     prober = f"""
 import asyncio, os
-from types import SimpleNamespace
-from {package.__name__}.stores import redis
-
-bounds = dict(cache_max_bytes=1_000_000, cache_ttl_s=60, cache_stale_s=60)
+from pathlib import Path
+from {package.__name__}.stores import Room, redis
 
 async def main():
-    stores = redis.open(SimpleNamespace(redis_url=os.environ["REDIS_URL"], account="an-account", **bounds))
+    stores = redis.open(Room(Path("nowhere"), 10**6, 120.0, os.environ["REDIS_URL"], "an-account"))
     breaker = stores.breakers(("standard", "flash"))["flash"]
     while True:
         try:

@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 from backend_redis import RedisServer
 from redis.asyncio import Redis
-from rooms import Room
-
+from rooms import a_room
 from speech.clock import now
 from speech.errors import Overloaded
 from speech.limiter import Lease, Limiter, Ticket
@@ -36,13 +35,13 @@ class Processes:
     """Clients of one account. ``peak`` is the most that were let in at once."""
 
     def __init__(self, root: Path, url: str) -> None:
-        self._room, self.stores = Room(root, redis_url=url), list[Stores]()
+        self._room, self.stores = a_room(root, redis_url=url), list[Stores]()
         self.busy = self.peak = 0
         self.order = list[str]()
 
     def start(self, plan: int = 10, *, pool: str = "flash", url: str = "", **terms: Any) -> Limiter:
         usual = {"processes": 1, "queue_size": 1000, "reserved": 0.0, "enforce": True, "fixed": False}
-        self.stores.append(redis.open(Room(self._room.cache_dir, redis_url=url or self._room.redis_url)))
+        self.stores.append(redis.open(a_room(self._room.folder, redis_url=url or self._room.redis_url)))
         return self.stores[-1].limiter(pool, plan, **usual | terms)
 
     async def joined(self, number: int, plan: int = 10, **terms: Any) -> list[Limiter]:
@@ -430,7 +429,7 @@ async def test_what_nobody_remembers_is_forgotten(processes: Processes) -> None:
     assert told(second, "limit") == 10
 
 
-# ------------------------------------------------------------------------------------------------- processes come and go
+# ------------------------------------------------------------------------------------------------ processes come and go
 
 
 async def test_nothing_is_opened_before_the_first_call(processes: Processes, raw: Redis) -> None:

@@ -1,4 +1,4 @@
-"""Leases over Redis with real processes, which can be killed, stopped and forked. Who is in flight, the vendor counts."""
+"""Leases over Redis with real processes, which are killed, stopped and forked. Who is in flight, the vendor counts."""
 
 import asyncio
 import os
@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backend_redis import RedisServer
-
 import speech
+from backend_redis import RedisServer
 
 SLOTS = 6
 
@@ -62,13 +61,9 @@ import asyncio, os, sys
 from {package}.clock import now
 from {package}.limiter import Ticket
 from {package}.request import Priority
-from {package}.stores import redis
+from {package}.stores import Room, redis
 
-class Room:
-    redis_url, account = {url!r}, "an-account"
-    cache_dir, cache_max_bytes, cache_ttl_s, cache_stale_s = {folder!r}, 10**6, 60.0, 60.0
-
-stores = redis.open(Room())
+stores = redis.open(Room({folder!r}, 10**6, 120.0, {url!r}, "an-account"))
 limiter = stores.limiter("flash", {slots}, processes=1, queue_size=1000, reserved=0.0, enforce=True, fixed=False)
 
 def ticket():
@@ -110,7 +105,7 @@ class Scene:
 
     def __init__(self, redis_url: str, port: int, folder: Path, vendor: Vendor) -> None:
         self._url, self._port, self._folder, self.vendor = redis_url, port, folder, vendor
-        self.children: list["subprocess.Popen[str]"] = []
+        self.children: list[subprocess.Popen[str]] = []
 
     def start(self, does: str) -> "subprocess.Popen[str]":
         known = {"package": speech.__name__, "url": self._url, "slots": SLOTS, "port": self._port}

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from scripted import Scene, Script
-
 from speech.ledger import Budgets, Row, Usage
 from speech.usage import report
 

@@ -18,7 +18,6 @@ from typing import Any
 
 import httpx
 import pytest
-
 import speech as package
 from speech.catalogue import DEFAULT_VOICE, HTTP_POOLS
 from speech.settings import Settings

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from speech import SpeechClient, SpeechError
 from speech.client import QUERY
 from speech.ledger import Usage

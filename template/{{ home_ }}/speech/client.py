@@ -157,7 +157,7 @@ class Client:
             "flights": len(self._flying),
             "pools": {p: limiters[p].snapshot() | {"breaker": breakers[p].snapshot()} for p in limiters},
             "latch": next(iter(breakers.values())).latch.snapshot(),
-            "retry": self.policies.retry.snapshot(),
+            "retry": {"budget": self.policies.retry.tokens},
             "cache": self.policies.cache.size,
             "usage": self.policies.meter.totals(),
             "meter": self.policies.meter.snapshot(),

@@ -99,7 +99,7 @@ def _hash(file: Path) -> str:
 
 async def _of_backend(settings: Settings) -> list[Finding]:
     """Whether it works here."""
-    stores = store.open(settings)
+    stores = store.open(settings.room)
     try:
         kept, _ = await stores.audio.stats(), await stores.ledger.rows()
         await stores.check()

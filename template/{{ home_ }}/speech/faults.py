@@ -105,7 +105,5 @@ def classify(status: int, body: object, *, retry_after_s: float | None = None) -
     )
     named = next((str(word) for word in (code, legacy) if word in _BY_WORD), f"http_{status}")
     limit = re.search(r"maximum of (\d{1,6}) concurrent", str(message)) if kind == "concurrency" else None
-    return Fault(
-        kind, named, status=status, limit=int(limit[1]) if limit else None, retry_after_s=retry_after_s,
-        request_id=said.get("request_id"),
-    )  # fmt: skip
+    most = int(limit[1]) if limit else None
+    return Fault(kind, named, limit=most, retry_after_s=retry_after_s, request_id=said.get("request_id"))

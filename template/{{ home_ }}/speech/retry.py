@@ -14,7 +14,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from .clock import now
 from .faults import Fault
@@ -50,9 +50,6 @@ class Retry:
         before: list[str] = []
         for _ in range(self.tries):
             yield Attempt(self, trip, before)
-
-    def snapshot(self) -> dict[str, Any]:
-        return {"budget": self.tokens}
 
     def pause_s(self, fault: Fault, trip: Trip, before: list[str]) -> float | None:
         """How long until the next attempt, None if there is none. ``before`` holds the earlier faults' kinds."""

@@ -19,6 +19,7 @@ from .answers import PRICING_TIER
 from .catalogue import DEFAULT_VOICE, HOSTS, HTTP_POOLS, POOLS, QUALITIES, TIERS, VOICE_ID, Model, limits, models
 from .client import CallerTerms
 from .request import Priority
+from .stores import Room
 
 logger = logging.getLogger(__name__)
 
@@ -186,9 +187,11 @@ class Settings:
         return limits(self.tier) | self.limits
 
     @property
-    def account(self) -> str:
-        """Whose slots and money these are, in the names of a store that several accounts share."""
-        return hashlib.sha256(f"{self.base_url} {self.api_key}".encode()).hexdigest()[:16]
+    def room(self) -> Room:
+        """What a store takes of all this."""
+        account = hashlib.sha256(f"{self.base_url} {self.api_key}".encode()).hexdigest()[:16]
+        kept_s = self.cache_ttl_s + self.cache_stale_s
+        return Room(self.cache_dir, self.cache_max_bytes, kept_s, self.redis_url, account)
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -32,10 +32,9 @@ class SpeechClient(Client):
         if problem := store.unsupported():
             raise SettingsError(problem)
         settings.check(CACHE_BACKEND)
-        self.settings, self._stores = settings, store.open(settings)
-        self._upstream = ElevenLabs(
-            settings.api_key, settings.base_url, connections=sum(settings.plan.values()) * 4 + 2
-        )
+        self.settings, self._stores = settings, store.open(settings.room)
+        connections = sum(settings.plan.values()) * 4 + 2
+        self._upstream = ElevenLabs(settings.api_key, settings.base_url, connections)
         super().__init__(_policies(settings, self._stores, self._upstream), _house(settings))
 
     @classmethod

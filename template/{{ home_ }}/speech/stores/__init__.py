@@ -1,12 +1,12 @@
 """Where audio and the ledger live, and who counts calls. Each module here offers the same two functions:
 
-``open(settings)`` gives its Stores. Nothing is touched before the first use, so it is safe to build before a fork.
+``open(room)`` gives its Stores. Nothing is touched before the first use, so it is safe to build before a fork.
 ``unsupported()`` says in one line why it can't work on this machine, or None. ``answers.py`` names the module.
 """
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from ..breaker import Breaker, breakers
 from ..cache import AudioStore
@@ -15,21 +15,17 @@ from ..ledger import LedgerStore
 from ..limiter import Limiter
 
 
-class Room(Protocol):
-    """What a store takes from the settings. Audio older than ttl + stale is of no use to anybody."""
+class Room(NamedTuple):
+    """Where a store may keep how much. Audio older than ``age_s_max`` is of no use to anybody.
 
-    @property
-    def cache_dir(self) -> Path: ...
-    @property
-    def cache_max_bytes(self) -> int: ...
-    @property
-    def cache_ttl_s(self) -> float: ...
-    @property
-    def cache_stale_s(self) -> float: ...
-    @property
-    def redis_url(self) -> str: ...
-    @property
-    def account(self) -> str: ...
+    ``account`` is whose slots and money these are, in the names of what several accounts share.
+    """
+
+    folder: Path
+    bytes_max: int
+    age_s_max: float
+    redis_url: str
+    account: str
 
 
 async def _nothing() -> None:

@@ -24,12 +24,12 @@ from .disk_limiter import DiskLimiter
 from .disk_seats import DiskSeats
 
 
-def open(settings: Room) -> Stores:
+def open(room: Room) -> Stores:
     """The same folder for whoever names it. Raises RuntimeError where it can't work at all."""
     if reason := unsupported():
         raise RuntimeError(reason)
-    root = Path(settings.cache_dir)
-    audio = DiskAudio(root, settings.cache_max_bytes, settings.cache_ttl_s + settings.cache_stale_s)
+    root = Path(room.folder)
+    audio = DiskAudio(root, room.bytes_max, room.age_s_max)
     ledger, seats = DiskLedger(root), DiskSeats(root)
     limiters: list[DiskLimiter] = []
 
@@ -37,7 +37,7 @@ def open(settings: Room) -> Stores:
         """The whole limit, for all processes; observing, each watches its share by itself."""
         if not enforce:
             return Limiter(pool, plan, processes, enforce=False, **terms)
-        limiters.append(DiskLimiter(pool, plan, root=root, account=settings.account, **terms))
+        limiters.append(DiskLimiter(pool, plan, root=root, account=room.account, **terms))
         return limiters[-1]
 
     async def close() -> None:

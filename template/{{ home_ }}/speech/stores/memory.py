@@ -109,10 +109,9 @@ class MemorySeats:
         self._taken -= Counter((caller,))
 
 
-def open(settings: Room) -> Stores:
+def open(room: Room) -> Stores:
     """Of its own for each call."""
-    audio = MemoryAudio(settings.cache_max_bytes, settings.cache_ttl_s + settings.cache_stale_s)
-    return Stores(audio, MemoryLedger(), MemorySeats())
+    return Stores(MemoryAudio(room.bytes_max, room.age_s_max), MemoryLedger(), MemorySeats())
 
 
 def unsupported() -> str | None:

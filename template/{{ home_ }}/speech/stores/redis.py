@@ -26,13 +26,13 @@ from .redis_seats import RedisSeats
 from .redis_steps import Steps
 
 
-def open(settings: Room) -> Stores:
+def open(room: Room) -> Stores:
     """The same stores for whoever names the same Redis and the same account. Raises RuntimeError without redis-py."""
     if reason := unsupported():
         raise RuntimeError(reason)
-    connection = Connection(settings.redis_url, settings.account)
+    connection = Connection(room.redis_url, room.account)
     steps, scripts, inbox = Steps(connection), Scripts(connection), Inbox(connection)
-    audio = RedisAudio(scripts, inbox, settings.cache_max_bytes, settings.cache_ttl_s + settings.cache_stale_s)
+    audio = RedisAudio(scripts, inbox, room.bytes_max, room.age_s_max)
     ledger, seats, health = RedisLedger(connection), RedisSeats(scripts), RedisHealth(scripts, inbox)
 
     async def close() -> None:
@@ -47,7 +47,7 @@ def open(settings: Room) -> Stores:
         seats,
         limiter=partial(limiter, steps),
         breakers=partial(shared_breakers, health),
-        check=partial(_check, connection, settings.cache_max_bytes),
+        check=partial(_check, connection, room.bytes_max),
         close=close,
     )
 

@@ -147,6 +147,6 @@ _NOT_ADDED: dict[str, Any] = {
     "draining": any,
     "meter": _counts,
     "state": lambda states: max(states, key=_STATES.index),
-    **({} if CACHE_BACKEND == "memory" else {"limit": max}),  # there, all processes share one
+    **({} if CACHE_BACKEND == "memory" else {"limit": max, "cuts": max}),  # there, all processes share one
     **dict.fromkeys(("plan", "ceiling", "others", "service_s", "retry_after_s", "since", "why", "bytes_max"), max),
 }
