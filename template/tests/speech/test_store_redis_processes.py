@@ -1,4 +1,4 @@
-"""Leases over Redis with real processes, which can be killed, stopped and forked. Who is in flight, the vendor counts."""
+"""Leases over Redis with real processes, killed, stopped and forked. The vendor counts who is in flight."""
 
 import asyncio
 import os
@@ -110,7 +110,7 @@ class Scene:
 
     def __init__(self, redis_url: str, port: int, folder: Path, vendor: Vendor) -> None:
         self._url, self._port, self._folder, self.vendor = redis_url, port, folder, vendor
-        self.children: list["subprocess.Popen[str]"] = []
+        self.children: list[subprocess.Popen[str]] = []
 
     def start(self, does: str) -> "subprocess.Popen[str]":
         known = {"package": speech.__name__, "url": self._url, "slots": SLOTS, "port": self._port}
