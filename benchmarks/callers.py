@@ -35,6 +35,7 @@ class Job:
     who: str = "x"
     package: str = ""
     priority: str = "normal"
+    pause_s: float = 0.0  # at most, between two calls: who asks at once has the slot that he has just given back
     redis_url: str = ""
     folder: str = ""
 
@@ -65,9 +66,7 @@ async def gate(job: Job) -> AsyncIterator[Admit]:
     store = importlib.import_module(f"{speech}.answers").store
     tickets, request = importlib.import_module(f"{speech}.limiter"), importlib.import_module(f"{speech}.request")
     stores = store.open(Room(job.redis_url, Path(job.folder)))
-    limiter = stores.limiter(
-        POOL, job.slots, processes=1, queue_size=10**6, reserved=0.0, enforce=True, fixed=True
-    )
+    limiter = stores.limiter(POOL, job.slots, processes=1, queue_size=10**6, reserved=0.0, enforce=True, fixed=True)
     priority = request.Priority.parse(job.priority)
     yield lambda: limiter.admit(tickets.Ticket(priority, time.monotonic() + 600, whole=True, guess_s=0.1))
     await stores.close()
@@ -80,6 +79,8 @@ async def work(job: Job) -> dict[str, Any]:
         reader, writer = await asyncio.open_unix_connection(job.judge)
         await asyncio.sleep(random.uniform(0, MIX_S))
         while time.monotonic() < job.until:
+            if job.pause_s:
+                await asyncio.sleep(random.uniform(0, job.pause_s))
             arrived = time.monotonic()
             try:
                 async with admit():
