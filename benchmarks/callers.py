@@ -35,6 +35,7 @@ class Job:
     who: str = "x"
     package: str = ""
     priority: str = "normal"
+    pause_s: float = 0.0  # at most, between two calls: who asks at once has the slot that he has just given back
     redis_url: str = ""
     folder: str = ""
 
@@ -78,6 +79,8 @@ async def work(job: Job) -> dict[str, Any]:
         reader, writer = await asyncio.open_unix_connection(job.judge)
         await asyncio.sleep(random.uniform(0, MIX_S))
         while time.monotonic() < job.until:
+            if job.pause_s:
+                await asyncio.sleep(random.uniform(0, job.pause_s))
             arrived = time.monotonic()
             try:
                 async with admit():

@@ -126,7 +126,14 @@ async def measure(bench: Bench, seconds: float) -> None:
 async def urgent(bench: Bench, seconds: float) -> None:
     """One interactive caller in a process of its own, against a crowd of batch callers in the others."""
     crowd = {"package": PACKAGE, "milliseconds": 200, "priority": "batch"}
-    one = {"package": PACKAGE, "milliseconds": 200, "priority": "interactive", "callers": 1, "who": "urgent"}
+    one = {
+        "package": PACKAGE,
+        "milliseconds": 200,
+        "priority": "interactive",
+        "callers": 1,
+        "who": "urgent",
+        "pause_s": 0.1,
+    }
     run = await bench.run(seconds, one, *[crowd] * (PROCESSES - 1))
     calls = list(zip(run.told[0]["asked"], run.told[0]["given"], strict=True))
     waits = sorted(1000 * (given - asked) for asked, given in calls)

@@ -8,8 +8,9 @@ import logging
 import signal
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,8 @@ async def processes(tmp_path: Path, redis_server: RedisServer) -> AsyncIterator[
 
 
 @pytest.fixture
-async def raw(redis_server: RedisServer) -> AsyncIterator[Redis]:
-    client = Redis.from_url(redis_server.url, decode_responses=True)
+async def raw(redis_server: RedisServer) -> AsyncIterator[Any]:
+    client: Any = Redis.from_url(redis_server.url, decode_responses=True)
     yield client
     await client.aclose()
 
@@ -101,7 +102,7 @@ def queued(limiter: Limiter) -> int:
     return sum(told(limiter, "queued").values())
 
 
-async def in_line(raw: Redis, number: int, pool: str = POOL) -> None:
+async def in_line(raw: Any, number: int, pool: str = POOL) -> None:
     """So many wait, of all processes, as Redis knows."""
     until = now() + 5
     while await raw.zcard(f"{pool}:line") != number:
@@ -132,7 +133,7 @@ async def test_all_together_never_more_than_the_limit_and_never_less(processes: 
     assert 190 <= sum(told(limiter, "waited") for limiter in limiters) <= 194  # and perhaps for the first contact
 
 
-async def test_first_come_first_served_whoever_asks(processes: Processes, raw: Redis) -> None:
+async def test_first_come_first_served_whoever_asks(processes: Processes, raw: Any) -> None:
     """A slot goes to who has waited longest, not to the process that gives it back."""
     first, second, third = await processes.joined(3, plan=1)
     tasks = []
@@ -144,7 +145,7 @@ async def test_first_come_first_served_whoever_asks(processes: Processes, raw: R
     assert processes.order == ["1", "2", "3"]
 
 
-async def test_interactive_goes_next_wherever_the_others_wait(processes: Processes, raw: Redis) -> None:
+async def test_interactive_goes_next_wherever_the_others_wait(processes: Processes, raw: Any) -> None:
     """Behind a line of another process too; and batch after normal."""
     first, second = await processes.joined(2, plan=1)
     async with holding(first):
@@ -158,7 +159,7 @@ async def test_interactive_goes_next_wherever_the_others_wait(processes: Process
     assert processes.order == ["interactive", "normal"] + ["batch"] * 20
 
 
-async def test_a_minute_of_waiting_outweighs_one_class(processes: Processes, raw: Redis) -> None:
+async def test_a_minute_of_waiting_outweighs_one_class(processes: Processes, raw: Any) -> None:
     """A retry that came first 61 s ago goes before a newer and more urgent one; after 59 s it doesn't."""
     first, second = await processes.joined(2, plan=1)
     async with holding(first):
@@ -171,7 +172,7 @@ async def test_a_minute_of_waiting_outweighs_one_class(processes: Processes, raw
     assert processes.order == ["patient", "normal", "less so"]
 
 
-async def test_nobody_passes_a_heavy_head(processes: Processes, raw: Redis) -> None:
+async def test_nobody_passes_a_heavy_head(processes: Processes, raw: Any) -> None:
     """A long recording waits for all its slots; a free one is not given to a light call of another process."""
     first, second = await processes.joined(2, plan=4, pool="stt")
     pool = POOL.replace("flash", "stt")
@@ -197,7 +198,7 @@ async def test_a_call_heavier_than_the_pool_runs_alone(processes: Processes) -> 
     await asyncio.gather(*tasks)
 
 
-async def test_reserved_slots_are_for_interactive_alone(processes: Processes, raw: Redis) -> None:
+async def test_reserved_slots_are_for_interactive_alone(processes: Processes, raw: Any) -> None:
     """Two of ten stay free for urgent calls, over all processes; those pass whoever waits for the other eight."""
     first, second = await processes.joined(2, reserved=2.0)
     others = processes.calls(first, *(ticket() for _ in range(12)), seconds=0.5)
@@ -208,7 +209,7 @@ async def test_reserved_slots_are_for_interactive_alone(processes: Processes, ra
     await asyncio.gather(*others, *urgent)
 
 
-async def test_reorder_moves_a_waiter_that_keeps_its_arrival(processes: Processes, raw: Redis) -> None:
+async def test_reorder_moves_a_waiter_that_keeps_its_arrival(processes: Processes, raw: Any) -> None:
     """Upwards, and back behind those that came before it."""
     first, second = await processes.joined(2, plan=1)
     mine, other = ticket(BATCH), ticket(BATCH)
@@ -239,7 +240,7 @@ async def test_a_waiter_that_leaves_in_the_instant_it_is_given_a_slot_passes_it_
     await asyncio.wait_for(processes.call(second, ticket()), 2)
 
 
-async def test_nothing_leaks_from_waiters_that_give_up(processes: Processes, raw: Redis) -> None:
+async def test_nothing_leaks_from_waiters_that_give_up(processes: Processes, raw: Any) -> None:
     """150 of 200 are cancelled at some moment: the rest are served, and in the end nothing is held or waits."""
     limiters = await processes.joined(4)
     tasks = [task for n in range(200) for task in processes.calls(limiters[n % 4], ticket())]
@@ -256,7 +257,7 @@ async def test_nothing_leaks_from_waiters_that_give_up(processes: Processes, raw
 # ---------------------------------------------------------------------------------------------------- shedding
 
 
-async def test_whoever_cannot_be_in_time_hears_so_on_arrival(processes: Processes, raw: Redis) -> None:
+async def test_whoever_cannot_be_in_time_hears_so_on_arrival(processes: Processes, raw: Any) -> None:
     """By the calls and waiters of other processes too; and coming back after Retry-After he is let in."""
     first, second = await processes.joined(2, plan=2)
     await asyncio.gather(*(processes.call(first, ticket(), 0.2) for _ in range(8)))
@@ -274,7 +275,7 @@ async def test_whoever_cannot_be_in_time_hears_so_on_arrival(processes: Processe
     await asyncio.gather(*crowd)
 
 
-async def test_late_knows_the_line_of_the_others(processes: Processes, raw: Redis) -> None:
+async def test_late_knows_the_line_of_the_others(processes: Processes, raw: Any) -> None:
     """It answers without asking, by what was last told; for who joins a waiter, by that one's place."""
     first, second = await processes.joined(2, plan=1)
     await asyncio.gather(*(processes.call(first, ticket(), 0.2) for _ in range(4)))
@@ -291,7 +292,7 @@ async def test_late_knows_the_line_of_the_others(processes: Processes, raw: Redi
     await asyncio.gather(*tasks)
 
 
-async def test_one_line_is_bounded_for_all_and_its_worst_place_refused(processes: Processes, raw: Redis) -> None:
+async def test_one_line_is_bounded_for_all_and_its_worst_place_refused(processes: Processes, raw: Any) -> None:
     """A newcomer is, or he displaces who waits in another process."""
     first, second = await processes.joined(2, plan=1, queue_size=2)
     async with holding(first):
@@ -311,6 +312,10 @@ async def test_one_line_is_bounded_for_all_and_its_worst_place_refused(processes
 # ---------------------------------------------------------------------------------------------------- the number
 
 
+def _heard_since(limiters: Iterable[Any], instant: float) -> bool:
+    return all(limiter._heard_at > instant for limiter in limiters)
+
+
 async def limits(*limiters: Any) -> list[int]:
     """As each has it once all have told what they know."""
     for _ in range(2):
@@ -318,7 +323,7 @@ async def limits(*limiters: Any) -> list[int]:
         for limiter in limiters:
             limiter.steps._beat_at = before
             limiter.steps.wake()
-        await eventually(lambda since=before: all(limiter._heard_at > since for limiter in limiters))
+        await eventually(partial(_heard_since, limiters, before))
     return [told(limiter, "limit") for limiter in limiters]
 
 
@@ -376,7 +381,7 @@ async def test_one_incident_cuts_once_for_all(processes: Processes, said: int | 
     assert (await limits(first, second))[0] == max(1, int(0.8 * then)) and told(first, "cuts") == 2
 
 
-async def test_it_grows_back_one_in_ten_seconds_while_somebody_waits(processes: Processes, raw: Redis) -> None:
+async def test_it_grows_back_one_in_ten_seconds_while_somebody_waits(processes: Processes, raw: Any) -> None:
     """Ten seconds are had by moving the last change into the past."""
     first, second = await processes.joined(2, plan=4)
     async with holding(first) as (lease,):
@@ -408,7 +413,7 @@ async def test_others_on_the_account_are_given_room(processes: Processes) -> Non
         assert await limits(first, second) == [9, 9]
 
 
-async def test_of_two_tiers_that_of_the_process_that_came_last_counts(processes: Processes, raw: Redis) -> None:
+async def test_of_two_tiers_that_of_the_process_that_came_last_counts(processes: Processes, raw: Any) -> None:
     """While a deployment rolls the old ones don't set it back, not even when Redis was emptied and they come first."""
     (old,) = await processes.joined(1, plan=5)
     (new,) = await processes.joined(1, plan=8)
@@ -432,7 +437,7 @@ async def test_what_nobody_remembers_is_forgotten(processes: Processes) -> None:
 # ------------------------------------------------------------------------------------------------ processes come and go
 
 
-async def test_nothing_is_opened_before_the_first_call(processes: Processes, raw: Redis) -> None:
+async def test_nothing_is_opened_before_the_first_call(processes: Processes, raw: Any) -> None:
     """So that a fork may follow."""
     before = (await raw.info("clients"))["connected_clients"]
     limiter = processes.start()
@@ -441,7 +446,7 @@ async def test_nothing_is_opened_before_the_first_call(processes: Processes, raw
     assert (await raw.info("clients"))["connected_clients"] == before and await raw.dbsize() == 0
 
 
-async def test_slots_of_who_says_goodbye_are_anothers_at_once(processes: Processes, raw: Redis) -> None:
+async def test_slots_of_who_says_goodbye_are_anothers_at_once(processes: Processes, raw: Any) -> None:
     """A client closed with calls in flight keeps nobody waiting, and leaves nothing of itself."""
     first, second = await processes.joined(2, plan=1)
     abandoned = first.admit(ticket())
@@ -456,7 +461,7 @@ async def test_slots_of_who_says_goodbye_are_anothers_at_once(processes: Process
     assert await raw.zcard(f"{POOL.removesuffix(':flash')}:processes") == 1
 
 
-async def test_an_idle_process_says_one_word_a_second(processes: Processes, raw: Redis) -> None:
+async def test_an_idle_process_says_one_word_a_second(processes: Processes, raw: Any) -> None:
     """Over all its pools."""
     await processes.joined(2)
     await asyncio.sleep(0.3)
@@ -465,7 +470,7 @@ async def test_an_idle_process_says_one_word_a_second(processes: Processes, raw:
     assert 4 <= (await raw.info("commandstats"))["cmdstat_evalsha"]["calls"] <= 6
 
 
-async def test_the_shares_of_all_are_the_limit_at_most(processes: Processes, raw: Redis) -> None:
+async def test_the_shares_of_all_are_the_limit_at_most(processes: Processes, raw: Any) -> None:
     """Also while a third one comes and the limit falls."""
     limiters = await processes.joined(2) + await processes.joined(1)
     for limit in (10, 6):
@@ -476,7 +481,7 @@ async def test_the_shares_of_all_are_the_limit_at_most(processes: Processes, raw
         assert (len(shares), sum(shares), max(shares) - min(shares) < 2) == (3, limit, True)
 
 
-async def test_a_lost_letter_is_found_out(processes: Processes, raw: Redis) -> None:
+async def test_a_lost_letter_is_found_out(processes: Processes, raw: Any) -> None:
     """The inbox is cut in the instant a slot is on its way to it: nobody waits for ever, no slot is lost."""
     first, second = await processes.joined(2, plan=1)
     pubsub = [each["id"] for each in await raw.client_list("pubsub")]
@@ -489,7 +494,7 @@ async def test_a_lost_letter_is_found_out(processes: Processes, raw: Redis) -> N
     await asyncio.wait_for(processes.call(first, ticket()), 2)
 
 
-async def test_who_only_observes_asks_nobody(processes: Processes, raw: Redis) -> None:
+async def test_who_only_observes_asks_nobody(processes: Processes, raw: Any) -> None:
     """``SPEECH_MODE=observe``: each process counts for itself, and Redis hears nothing of it."""
     limiter = processes.start(4, enforce=False, processes=2)
     async with holding(limiter, 3):
@@ -544,7 +549,7 @@ def started(redis_server: RedisServer) -> Iterator[RedisServer]:
         redis_server.start()
 
 
-async def test_an_emptied_redis_costs_no_call(processes: Processes, raw: Redis) -> None:
+async def test_an_emptied_redis_costs_no_call(processes: Processes, raw: Any) -> None:
     """FLUSHALL in mid-load: each goes on with its share, never more than the limit in all, and shares again."""
     limiters = await processes.joined(2)
     load = Load(processes, limiters)

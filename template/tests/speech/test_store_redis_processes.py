@@ -1,4 +1,4 @@
-"""Leases over Redis with real processes, which are killed, stopped and forked. Who is in flight, the vendor counts."""
+"""Leases over Redis with real processes, killed, stopped and forked. The vendor counts who is in flight."""
 
 import asyncio
 import os

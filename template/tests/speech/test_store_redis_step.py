@@ -14,7 +14,7 @@ from backend_redis import RedisServer
 from redis import Redis
 from speech.stores.redis_steps import SCRIPT
 
-QUICK = SCRIPT.replace("4e6, 2e6, 1.5e6, 0.1e6", "60e6, 0.05e6, 0.1e6, 60e6")  # who is deaf is dead after 0.1 s
+QUICK = SCRIPT.replace("4e6, 2e6, 1.5e6, 0.1e6", "60e6, 0.3e6, 0.1e6, 60e6")  # who is deaf is dead after 0.1 s
 PLAN, RESERVED = 6, 1
 POOL = "root:stt"
 
@@ -22,8 +22,13 @@ POOL = "root:stt"
 @dataclass(frozen=True)
 class Waiter:
     name: str
-    place: tuple[int, int]  # class, and who came first
+    urgency: int  # its class
     weight: int
+    came: float = field(default_factory=time.monotonic)
+
+    def before(self, other: "Waiter") -> bool:
+        """Or so nearly at the same time that nobody can tell."""
+        return self.urgency < other.urgency or (self.urgency == other.urgency and self.came < other.came + 0.02)
 
 
 @dataclass(eq=False)
@@ -31,6 +36,7 @@ class Process:
     """``news`` is what the script has not been told."""
 
     me: str
+    connection: Any
     inbox: Any
     seq: int = 0
     claim: int = 0
@@ -48,12 +54,14 @@ class World:
     """``limit`` and ``learning`` are as the last answer told."""
 
     def __init__(self, url: str, chance: random.Random) -> None:
-        self.redis, self.chance = Redis.from_url(url, decode_responses=True), chance
+        self.redis: Any = Redis.from_url(url, decode_responses=True)
+        self.url, self.chance = url, chance
         self.sha = self.redis.script_load(QUICK)
         self.processes, self.limit, self.learning = list[Process](), PLAN, False
         self.number = self.served = 0
         for _ in range(2):
             self.start()
+        self.settle()
 
     def any_of(self, *having: str) -> Process | None:
         fitting = [process for process in self.processes if all(getattr(process, name) for name in having)]
@@ -64,7 +72,8 @@ class World:
     def start(self) -> None:
         if len(self.processes) < 4:
             self.number += 1
-            process = Process(f"p{self.number}", self.redis.pubsub(ignore_subscribe_messages=True))
+            own: Any = Redis.from_url(self.url, decode_responses=True)
+            process = Process(f"p{self.number}", own, own.pubsub(ignore_subscribe_messages=True))
             process.inbox.subscribe(f"root:wake:{process.me}")
             self.processes.append(process)
             self.join(process)
@@ -74,7 +83,7 @@ class World:
         for _ in range(self.chance.randint(1, 4)):
             self.number += 1
             weight = self.chance.choice([1, 1, 1, 2, 9])
-            waiter = Waiter(f"{process.me}:{self.number}:{weight}", (self.chance.randint(0, 2), self.number), weight)
+            waiter = Waiter(f"{process.me}:{self.number}:{weight}", self.chance.randint(0, 2), weight)
             process.waiting[waiter.name] = waiter
             process.tell("want", as_want(waiter))
         self.step(process)
@@ -103,24 +112,28 @@ class World:
         if len(self.processes) > 1:
             process = self.chance.choice(self.processes)
             self.processes.remove(process)
-            process.inbox.close()
+            process.connection.close()
             until = time.monotonic() + 2
             while self.redis.pubsub_numsub(f"root:wake:{process.me}")[0][1]:
                 assert time.monotonic() < until, "its inbox is still open"
             self.beat()
 
     def pass_time(self) -> None:
-        time.sleep(0.11)
-        for process in self.processes:
-            self.step(process, beat=True)
+        """Everybody beats more often than Redis wonders where they are."""
+        for _ in range(2):
+            time.sleep(0.06)
+            for process in self.chance.sample(self.processes, len(self.processes)):
+                self.step(process, beat=True)
 
     def empty(self) -> None:
-        """Everybody speaks before it has learnt, as everybody does within a second."""
         self.redis.flushdb()
-        for process in self.chance.sample(self.processes, len(self.processes)):
-            self.step(process)
-        time.sleep(0.06)
-        self.beat()
+        self.settle()
+
+    def settle(self) -> None:
+        """Until Redis has learnt what everybody holds."""
+        self.pass_time()
+        while self.learning:
+            self.pass_time()
 
     def lose_an_answer(self) -> None:
         self.send(self.processes[0], {"beat": False, "pools": {}})
@@ -143,7 +156,7 @@ class World:
             "ceiling": PLAN,
             "share": 0,
             "held": [[name, 1000, weight, 0] for name, weight in process.running.items()],
-            "want": [as_want(waiter) for waiter in sorted(process.waiting.values(), key=lambda w: w.place)],
+            "want": [as_want(waiter) for waiter in process.waiting.values()],
         }
         claim = {"claim": True, "beat": True, "first": not process.born, "born": process.born, "pools": {"stt": news}}
         answer = self.send(process, claim)
@@ -188,7 +201,7 @@ class World:
         """Nobody was passed by somebody worse, however light."""
         waiting = [waiter for process in self.processes for waiter in process.waiting.values()]
         known = set(self.redis.zrange(f"{POOL}:line", 0, -1))
-        assert all(given.place < waiter.place for waiter in waiting if waiter.name in known)
+        assert all(given.before(waiter) for waiter in waiting if waiter.name in known)
 
     def check(self) -> None:
         """Nothing lies idle: the best waiter of the living would not fit. And the shares are never more than is."""
@@ -219,21 +232,22 @@ class World:
         known = self.redis.hgetall(POOL)
         assert sum(int(value) for name, value in known.items() if name.startswith("share:")) <= self.limit
         for process in self.processes:
-            process.inbox.close()
+            process.connection.close()
         self.redis.close()
 
 
 def as_want(waiter: Waiter) -> list[Any]:
-    return [waiter.name, waiter.place[0], 0, 10**10, 0, 10**6]
+    waited_us = int(1e6 * (time.monotonic() - waiter.came))
+    return [waiter.name, waiter.urgency, waited_us, 10**10, 0, 10**6]
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_anything(redis_server: RedisServer, seed: int) -> None:
-    """Never more at once than the limit, nobody passed, nothing idle, nothing lost: over 80 random events."""
+    """Never more at once than the limit, nobody passed, nothing idle, nothing lost: over 120 random events."""
     world = World(redis_server.url, random.Random(seed))
     events = [world.want] * 8 + [world.end] * 10 + [world.leave] * 2 + [world.beat] * 3 + [world.start, world.kill]
     events += [world.pass_time, world.empty, world.lose_an_answer]
-    for _ in range(80):
+    for _ in range(120):
         world.chance.choice(events)()
         world.check()
     assert world.served > 10

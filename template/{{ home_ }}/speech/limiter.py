@@ -24,10 +24,8 @@ from .request import Priority
 GIVES_WAY_S = {Priority.INTERACTIVE: 0.0, Priority.NORMAL: 60.0, Priority.BATCH: 120.0}
 GUESS_S = 1.0  # a call's time before any was measured, where nobody knows its length
 MEMORY = 32  # calls that the mean service time looks back on
-SAYS = {
-    "queue_full": "The line of the {pool} pool is full; try again later.",
-    "deadline_unreachable": "The {pool} pool can't serve this before its deadline; try again later or allow more time.",
-}
+FULL = "The line of the {} pool is full; try again later."
+LATE = "The {} pool can't serve this before its deadline; try again later or allow more time."
 SPREAD = 0.3  # how much calls may differ from their mean, so how much more to wait before coming back
 
 
@@ -184,7 +182,7 @@ class Limiter:
         head = self._line[0].ticket if self._line else worst.ticket
         wait_s = self._wait_s(head, [], self._service_s or head.guess_s)
         if not worst.turn.cancelled():
-            worst.turn.set_result(self._refusal("queue_full", wait_s))
+            worst.turn.set_result(Overloaded(FULL.format(self.pool), retry_after_s=wait_s))
 
     def leave(self, waiter: "Lease") -> None:
         """Done, or cancelled: what it holds, if only since this very instant, goes to the next one."""
@@ -228,10 +226,8 @@ class Limiter:
         if over_s <= 0:
             return None
         margin_s = SPREAD * (service_s + wait_s / math.sqrt(self._measured or 1))
-        return self._refusal("deadline_unreachable", min(wait_s, over_s) + margin_s)
-
-    def _refusal(self, code: str, retry_after_s: float) -> Overloaded:
-        return Overloaded(SAYS[code].format(pool=self.pool), code=code, retry_after_s=retry_after_s)
+        again_s = min(wait_s, over_s) + margin_s
+        return Overloaded(LATE.format(self.pool), code="deadline_unreachable", retry_after_s=again_s)
 
     def turn_in_s(self, ticket: Ticket, number: float = math.inf) -> float:
         """How long until its turn, for a newcomer or from where ``number`` stands."""

@@ -20,7 +20,7 @@ from typing import Any
 from ..allowance import Allowance
 from ..clock import now
 from ..errors import Overloaded
-from ..limiter import GIVES_WAY_S, Lease, Limiter, Ticket
+from ..limiter import FULL, GIVES_WAY_S, LATE, Lease, Limiter, Ticket
 from ..request import Priority
 from .redis_steps import Steps
 
@@ -94,7 +94,7 @@ class RedisLimiter(Limiter):
             super().enter(waiter)
         else:
             self._shed += 1
-            raise self._refusal("queue_full", AGAIN_S)
+            raise Overloaded(FULL.format(self.pool), retry_after_s=AGAIN_S)
         self._news.want.append(waiter)
         self.steps.wake()
 
@@ -174,7 +174,8 @@ class RedisLimiter(Limiter):
         waiter = self._told.pop(name, None)
         if waiter and not waiter.turn.done():
             self._line.remove(waiter)
-            waiter.turn.set_result(self._refusal(code, retry_us / 1e6))
+            says = FULL if code == "queue_full" else LATE
+            waiter.turn.set_result(Overloaded(says.format(self.pool), code=code, retry_after_s=retry_us / 1e6))
 
     def queued(self, name: str, wait_us: float) -> None:
         self._waited += 1

@@ -37,7 +37,7 @@ SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 FRESH_S = 3.5  # how long a word of Redis holds: it gives up whoever was silent for 4 s
 BEAT_S = 1.0
 LEARNING_S = 0.25  # between two claims while Redis is learning
-ACK_S = 0.02  # any step shows that we read our inbox: the next one goes out so soon after a letter came
+ACK_S = 0.05  # any step shows that we read our inbox: the next one goes out so soon after a letter came
 PAUSE_S = 0.2, 0.5  # between two tries to reach Redis: at random, so that not all come back at once
 
 Told = Mapping[str, Any]
