@@ -435,7 +435,7 @@ async def test_what_nobody_remembers_is_forgotten(processes: Processes) -> None:
     assert told(second, "limit") == 10
 
 
-# ------------------------------------------------------------------------------------------------- processes come and go
+# ------------------------------------------------------------------------------------------ processes come and go
 
 
 async def test_nothing_is_opened_before_the_first_call(processes: Processes, raw: Any) -> None:
