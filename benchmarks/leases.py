@@ -1,8 +1,8 @@
 """python -m benchmarks.leases [redis|disk] [--seconds S]: four processes share ten slots, beside an exact semaphore.
 
 Each row of leases is paired with a semaphore in one process at the same judge in the same minute: ratios, not seconds.
-*Hand-off* is from the return of a slot in one process to its use in another: while all are busy, the k-th grant can only
-come of return k - 10.
+*Hand-off* is from the return of a slot in one process to its use in another: while all are busy, the k-th grant can
+only come of return k - 10.
 """
 
 import argparse
@@ -111,9 +111,8 @@ class Run:
 
 
 async def measure(bench: Bench, seconds: float) -> None:
-    print(
-        f"{'':22}   goodput  ratio  peak  p50 ms  p99 ms  commands  CPU us  failed   ({PROCESSES} x {CALLERS} callers)"
-    )
+    print(f"{PROCESSES} processes x {CALLERS} callers on {SLOTS} slots")
+    print(f"{'':22}   goodput  ratio  peak  p50 ms  p99 ms  commands  CPU us  failed")
     for milliseconds in (200, 20):
         exact = await bench.run(seconds, {"callers": PROCESSES * CALLERS, "milliseconds": milliseconds})
         print(exact.line(f"semaphore, {milliseconds} ms", exact), flush=True)
@@ -126,14 +125,7 @@ async def measure(bench: Bench, seconds: float) -> None:
 async def urgent(bench: Bench, seconds: float) -> None:
     """One interactive caller in a process of its own, against a crowd of batch callers in the others."""
     crowd = {"package": PACKAGE, "milliseconds": 200, "priority": "batch"}
-    one = {
-        "package": PACKAGE,
-        "milliseconds": 200,
-        "priority": "interactive",
-        "callers": 1,
-        "who": "urgent",
-        "pause_s": 0.1,
-    }
+    one = crowd | {"priority": "interactive", "callers": 1, "who": "urgent", "pause_s": 0.1}
     run = await bench.run(seconds, one, *[crowd] * (PROCESSES - 1))
     calls = list(zip(run.told[0]["asked"], run.told[0]["given"], strict=True))
     waits = sorted(1000 * (given - asked) for asked, given in calls)

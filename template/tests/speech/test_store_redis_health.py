@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,7 +33,7 @@ class Process:
 
     def __init__(self, redis_url: str = "", enforce: bool = True) -> None:
         room = a_room(Path("nowhere"))
-        self.stores: Stores = store.open(replace(room, redis_url=redis_url) if redis_url else room)
+        self.stores: Stores = store.open(room._replace(redis_url=redis_url) if redis_url else room)
         self.breakers: dict[str, Breaker] = self.stores.breakers(POOLS, enforce=enforce)
         self.sent = 0  # calls that reached upstream
 

@@ -225,8 +225,7 @@ class Limiter:
         over_s = wait_s + (service_s if ticket.whole else 0.0) - (ticket.deadline - now())
         if over_s <= 0:
             return None
-        margin_s = SPREAD * (service_s + wait_s / math.sqrt(self._measured or 1))
-        again_s = min(wait_s, over_s) + margin_s
+        again_s = min(wait_s, over_s) + SPREAD * (service_s + wait_s / math.sqrt(self._measured or 1))
         return Overloaded(LATE.format(self.pool), code="deadline_unreachable", retry_after_s=again_s)
 
     def turn_in_s(self, ticket: Ticket, number: float = math.inf) -> float:
