@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import httpx
+
 from speech.catalogue import CATALOGUE
 from speech.testing.plugin import SandboxThread
 

@@ -5,9 +5,10 @@ import struct
 import wave
 
 import pytest
+from tinytag import TinyTag
+
 from speech.catalogue import CATALOGUE
 from speech.testing.audio import seconds_of, speak
-from tinytag import TinyTag
 
 OFFERED = [name for name, spec in CATALOGUE["formats"].items() if spec.get("offer", True)]
 MP3 = [name for name in OFFERED if name.startswith("mp3")]

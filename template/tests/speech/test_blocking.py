@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 from rooms import settings
+
 from speech.blocking import Blocking
 from speech.client import Client
 from speech.errors import InvalidRequest

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
 from speech.breaker import Breaker, Latch
 from speech.clock import now
 from speech.errors import CircuitOpen, QuotaExhausted, SpeechError, UpstreamRefused

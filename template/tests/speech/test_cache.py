@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from rooms import a_room, key
+
 from speech.answers import store
 from speech.cache import AudioCache, Kept
 from speech.ledger import Budgets, Charge, Ledger

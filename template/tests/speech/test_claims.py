@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from rooms import a_room, key, settings
+
 from speech.answers import CACHE_BACKEND, store
 from speech.cache import AudioStore, Kept
 from speech.flight import Seats

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from scripted import Scene, Script, Step, headers, outcome
+
 from speech import Priority
 from speech.client import CallerTerms
 from speech.clock import now

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 import speech as package
 from speech import commands
 from speech.__main__ import main

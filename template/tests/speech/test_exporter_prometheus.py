@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
+
 from speech.exporters.prometheus import render
 from speech.meter import BUCKETS, METRICS, Meter
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from speech import errors
 from speech.catalogue import CATALOGUE
 from speech.faults import TABLE, Fault, classify

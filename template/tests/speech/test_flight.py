@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from scripted import Scene, Script, headers, outcome
+
 from speech import Priority
 from speech.clock import now
 from speech.faults import Fault

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rooms import a_room
+
 from speech.answers import CACHE_BACKEND, store
 from speech.errors import BudgetExceeded, SpeechError
 from speech.ledger import Bill, Budgets, Charge, Ledger, LedgerStore, Reservation, Row, Usage

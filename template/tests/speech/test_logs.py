@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import pytest
 from rooms import settings
+
 from speech.errors import InvalidRequest, SpeechError
 from speech.logs import QUIET, configure, is_fit, spellings
 from speech.settings import Settings

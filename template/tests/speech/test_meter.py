@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from speech.meter import BUCKETS, METRICS, Meter
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
+
 from speech.clock import now
 from speech.errors import CircuitOpen
 from speech.faults import TABLE, Fault

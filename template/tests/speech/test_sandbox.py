@@ -11,12 +11,13 @@ from typing import Any
 
 import httpx
 import pytest
-import speech
 from elevenlabs.client import AsyncElevenLabs, ElevenLabs
 from elevenlabs.core.api_error import ApiError
 from elevenlabs.core.request_options import RequestOptions
 from elevenlabs.errors import UnprocessableEntityError
 from sandbox_calls import FLASH, TALIA, hear, speak
+
+import speech
 from speech.catalogue import CATALOGUE
 from speech.testing.plugin import SandboxThread
 

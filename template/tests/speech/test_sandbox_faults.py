@@ -9,6 +9,7 @@ import httpx
 import pytest
 from elevenlabs.client import ElevenLabs
 from sandbox_calls import FLASH, TALIA, hear, speak
+
 from speech.testing.faults import NAMES, parse
 from speech.testing.plugin import SandboxThread
 

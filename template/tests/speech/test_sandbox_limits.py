@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import httpx
 import pytest
 from sandbox_calls import FLASH, TALIA, hear, speak, speak_at_once
+
 from speech.testing.plugin import SandboxThread
 
 STANDARD = "eleven_multilingual_v2"

@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 from sandbox_calls import FLASH, TALIA, hear, speak
+
 from speech.catalogue import CATALOGUE
 from speech.testing.plugin import SandboxThread
 

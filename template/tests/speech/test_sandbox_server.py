@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from sandbox_calls import TALIA
+
 from speech.testing.plugin import SandboxThread
 
 BODY = b'{"text": "hello"}'

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 import speech as package
 from speech.request import Priority
 from speech.settings import VARIABLES, Settings, SettingsError

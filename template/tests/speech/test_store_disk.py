@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import speech
 from rooms import a_room, key
+
+import speech
 from speech.cache import Kept
 from speech.errors import BudgetExceeded
 from speech.ledger import Budgets, Charge, Ledger, Row, Usage

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from backend_disk import Child, processes
 from rooms import a_room, key
+
 from speech.cache import AudioStore, Kept
 from speech.stores import Stores, disk
 from speech.stores.disk_seats import DiskSeats

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from backend_disk import Child, eventually, processes
 from rooms import a_room
+
 from speech.clock import now
 from speech.errors import Overloaded
 from speech.limiter import Limiter, Ticket

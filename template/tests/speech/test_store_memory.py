@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from rooms import a_room, key
+
 from speech.cache import AudioCache, Kept
 from speech.stores import memory
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from backend_redis import RedisServer
 from rooms import a_room
+
 from speech import SpeechClient
 from speech.__main__ import main
 from speech.answers import store

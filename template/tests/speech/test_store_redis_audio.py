@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import speech as package
 from backend_redis import RedisServer
 from rooms import a_room, environ, eventually, key
+
+import speech as package
 from speech.answers import store
 from speech.cache import AudioCache, Kept
 from speech.stores import Stores, redis_audio, redis_connection, redis_scripts, redis_seats

@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import speech as package
 from backend_redis import RedisServer
 from rooms import a_room, environ, eventually, settings
+
+import speech as package
 from speech import breaker as breaker_module
 from speech.answers import store
 from speech.breaker import Breaker

@@ -18,6 +18,7 @@ import pytest
 from backend_redis import RedisServer
 from redis.asyncio import Redis
 from rooms import a_room
+
 from speech.clock import now
 from speech.errors import Overloaded
 from speech.limiter import Lease, Limiter, Ticket

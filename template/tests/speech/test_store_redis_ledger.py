@@ -15,11 +15,12 @@ from contextlib import asynccontextmanager
 from typing import Any, Literal, get_args
 
 import pytest
-import speech
 from backend_redis import RedisServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis import Redis
+
+import speech
 from speech.errors import BudgetExceeded, SpeechError
 from speech.ledger import Bill, Budgets, Charge, Ledger, Row, Usage
 from speech.stores.redis_connection import Connection

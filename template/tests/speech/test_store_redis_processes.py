@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import speech
 from backend_redis import RedisServer
+
+import speech
 
 SLOTS = 6
 

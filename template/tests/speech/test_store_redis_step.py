@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from backend_redis import RedisServer
 from redis import Redis
+
 from speech.stores.redis_steps import SCRIPT
 
 QUICK = SCRIPT.replace("4e6, 2e6, 1.5e6, 0.1e6", "60e6, 0.3e6, 0.1e6, 60e6")  # who is deaf is dead after 0.1 s

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from scripted import Scene, Script
+
 from speech.ledger import Budgets, Row, Usage
 from speech.usage import report
 

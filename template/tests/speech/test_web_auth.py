@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
 from speech.errors import SpeechError
 from speech.settings import Settings, SettingsError
 from speech.web.auth import Caller, Doorkeeper, UnknownCaller

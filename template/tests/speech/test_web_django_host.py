@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client
 from django.test.utils import override_settings
 from django.urls import path
+
 from speech.testing.plugin import SandboxThread
 from speech.web import create, get_speech
 

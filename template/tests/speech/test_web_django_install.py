@@ -18,6 +18,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.test import AsyncRequestFactory, Client
 from django.test.utils import override_settings
 from django.urls import include, path
+
 from speech.settings import SettingsError
 from speech.testing.plugin import SandboxThread
 from speech.web import create, django_urls, get_speech, install

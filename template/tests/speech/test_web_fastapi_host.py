@@ -6,6 +6,7 @@ from typing import Annotated
 import httpx
 import pytest
 from fastapi import Depends, FastAPI, Response
+
 from speech import SpeechClient
 from speech.testing.plugin import SandboxThread
 from speech.web import get_speech, install

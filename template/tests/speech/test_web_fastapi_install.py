@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import Depends, FastAPI, HTTPException
+
 from speech import SpeechClient
 from speech.settings import SettingsError
 from speech.testing.plugin import SandboxThread

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask, Response
 from flask.testing import FlaskClient
+
 from speech.testing.plugin import SandboxThread
 from speech.web import get_speech, install
 

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import speech as package
 from flask import Flask, abort
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+import speech as package
 from speech.client import Client
 from speech.settings import SettingsError
 from speech.testing.plugin import SandboxThread
 from speech.web import get_speech, install
-from werkzeug.test import TestResponse
 
 KEY = "a-key-that-only-these-tests-know"
 SAY = "/v1/text-to-speech/OZ0L6eISlOejga3XjDFt"

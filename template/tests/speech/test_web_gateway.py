@@ -17,10 +17,11 @@ from typing import Any
 
 import httpx
 import pytest
-import speech
 from elevenlabs.client import ElevenLabs
 from elevenlabs.core.api_error import ApiError
 from elevenlabs.types.export_options import ExportOptions_Srt
+
+import speech
 from speech import answers
 from speech.testing.plugin import SandboxThread
 

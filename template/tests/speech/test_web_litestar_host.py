@@ -7,6 +7,7 @@ from litestar import Litestar, Response, get
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
 from litestar.testing import TestClient
+
 from speech import SpeechClient
 from speech.testing.plugin import SandboxThread
 from speech.web import get_speech, install

@@ -13,6 +13,7 @@ from litestar.exceptions import NotFoundException
 from litestar.middleware import ASGIMiddleware
 from litestar.params import FromPath
 from litestar.types import ASGIApp, Receive, Scope, Send
+
 from speech import SpeechClient
 from speech.settings import SettingsError
 from speech.testing.plugin import SandboxThread

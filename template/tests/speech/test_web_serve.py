@@ -18,8 +18,9 @@ from typing import Any
 
 import httpx
 import pytest
-import speech as package
 from rooms import settings
+
+import speech as package
 from speech.answers import CACHE_BACKEND, METRICS
 from speech.catalogue import DEFAULT_VOICE
 from speech.meter import Meter

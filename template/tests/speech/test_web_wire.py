@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+
 from speech.errors import InvalidRequest, Overloaded
 from speech.request import Priority
 from speech.web import answer, reading, wire

@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 import speech as package
 from speech.catalogue import DEFAULT_VOICE, HTTP_POOLS
 from speech.settings import Settings

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from speech import SpeechClient, SpeechError
 from speech.client import QUERY
 from speech.ledger import Usage
