@@ -43,18 +43,6 @@ class Job:
         return json.dumps(asdict(self))
 
 
-@dataclass(frozen=True)
-class Room:
-    """What a store takes from the settings."""
-
-    redis_url: str
-    cache_dir: Path
-    account: str = "benchmark"
-    cache_max_bytes: int = 10**6
-    cache_ttl_s: float = 60.0
-    cache_stale_s: float = 60.0
-
-
 @asynccontextmanager
 async def gate(job: Job) -> AsyncIterator[Admit]:
     """The way to a slot: the rendered store's limiter, or the best that one process can do."""
@@ -63,9 +51,9 @@ async def gate(job: Job) -> AsyncIterator[Admit]:
         yield lambda: semaphore
         return
     speech = f"{job.package}.speech"
-    store = importlib.import_module(f"{speech}.answers").store
+    store, room = importlib.import_module(f"{speech}.answers").store, importlib.import_module(f"{speech}.stores").Room
     tickets, request = importlib.import_module(f"{speech}.limiter"), importlib.import_module(f"{speech}.request")
-    stores = store.open(Room(job.redis_url, Path(job.folder)))
+    stores = store.open(room(Path(job.folder), 10**6, 120.0, job.redis_url, "benchmark"))
     limiter = stores.limiter(POOL, job.slots, processes=1, queue_size=10**6, reserved=0.0, enforce=True, fixed=True)
     priority = request.Priority.parse(job.priority)
     yield lambda: limiter.admit(tickets.Ticket(priority, time.monotonic() + 600, whole=True, guess_s=0.1))

@@ -43,7 +43,13 @@ class Bench:
     async def run(self, seconds: float, *parts: dict[str, Any]) -> "Run":
         """One process for each part, which is what differs from the usual Job."""
         begin = time.monotonic() + START_S
-        usual = {"judge": self.judge, "begin": begin, "until": begin + seconds, "slots": SLOTS, "callers": CALLERS}
+        usual: dict[str, Any] = {
+            "judge": self.judge,
+            "begin": begin,
+            "until": begin + seconds,
+            "slots": SLOTS,
+            "callers": CALLERS,
+        }
         usual |= {"redis_url": f"redis://127.0.0.1:{self.redis_port}/0", "folder": str(self.home / ".speech")}
         await judge.report(self.judge)
         children = [self._start(Job(**usual | part)) for part in parts]
@@ -90,7 +96,7 @@ class Run:
     def goodput(self) -> float:
         """Calls a second, once all have come and before the line drains."""
         settled, end = self.begin + 0.5, self.begin + self.seconds
-        return sum(settled < at < end for at in self.all("returned")) / (end - settled)
+        return float(sum(settled < at < end for at in self.all("returned")) / (end - settled))
 
     @property
     def peak(self) -> int:
@@ -99,7 +105,7 @@ class Run:
     def hand_off_ms(self, share: float) -> float:
         given, returned = sorted(self.all("given")), sorted(self.all("returned"))
         gaps = sorted(g - r for g, r in zip(given[SLOTS:], returned, strict=False))
-        return 1000 * gaps[int(share * len(gaps))]
+        return float(1000 * gaps[int(share * len(gaps))])
 
     def line(self, name: str, exact: "Run") -> str:
         cpu_us = 1e6 * sum(process["cpu"] for process in self.told) / self.done
