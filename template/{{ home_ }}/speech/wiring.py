@@ -47,8 +47,9 @@ class SpeechClient(Client):
         return Blocking(lambda: type(self)(self.settings))
 
     async def warm_up(self) -> None:
-        """Load the SDK, half a second of imports, before the first caller has to wait for it."""
+        """Load the SDK, half a second of imports, and reach the store, before the first caller has to wait for it."""
         await asyncio.to_thread(importlib.import_module, "elevenlabs.client")
+        await self.policies.cache.snapshot()
 
     async def aclose(self, grace_s: float | None = None) -> None:
         """Drain, wait ``grace_s`` (SPEECH_GRACE_S) for what is in flight, close what is open."""
