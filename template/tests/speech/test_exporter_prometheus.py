@@ -19,7 +19,9 @@ def snapshot(meter: Meter | None = None, breaker: str = "closed", why: str = "")
         "breaker": {"state": breaker},
     }
     latch = {"state": "latched" if why else "closed", "why": why}
-    return {"flights": 3, "pools": {"flash": pool}, "latch": latch, "meter": (meter or Meter()).snapshot()}
+    store = {"slots": "joined", "money": "alone", "audio": "idle"}
+    now = {"flights": 3, "pools": {"flash": pool}, "latch": latch, "store": store}
+    return now | {"meter": (meter or Meter()).snapshot()}
 
 
 def scraped(snapshot: dict[str, Any]) -> dict[str, Metric]:
@@ -108,3 +110,8 @@ def test_odd_labels_are_escaped() -> None:
 def test_it_is_plain_text() -> None:
     """Prometheus goes by the content type."""
     assert render(snapshot())[1].startswith("text/plain; version=")
+
+
+def test_what_processes_do_not_share_any_more_is_told() -> None:
+    """By part; what was not used yet is not ill."""
+    assert values(scraped(snapshot())["speech_store"]) == {("slots",): 1, ("money",): 0, ("audio",): 1}

@@ -407,11 +407,11 @@ async def test_a_worker_speaks_when_it_is_asked_or_a_second_has_passed(tmp_path:
 def test_one_snapshot_of_several() -> None:
     """Numbers add up; what is the same in all does not; of states the worst is told."""
     one = {
-        "ready": True, "draining": False, "flights": 1,
+        "ready": True, "draining": False, "flights": 1, "store": {"slots": "alone"},
         "pools": {"flash": {"limit": 3, "plan": 10, "service_s": None, "breaker": {"state": "half_open", "opened": 1}}},
     }  # fmt: skip
     two = {
-        "ready": True, "draining": True, "flights": 2,
+        "ready": True, "draining": True, "flights": 2, "store": {"slots": "joined"},
         "pools": {"flash": {"limit": 3, "plan": 10, "service_s": 0.5, "breaker": {"state": "closed", "opened": 2}}},
     }  # fmt: skip
     together = 6 if CACHE_BACKEND == "memory" else 3  # elsewhere it is one limit
@@ -419,6 +419,7 @@ def test_one_snapshot_of_several() -> None:
         "ready": True,
         "draining": True,
         "flights": 3,
+        "store": {"slots": "alone"},
         "pools": {
             "flash": {"limit": together, "plan": 10, "service_s": 0.5, "breaker": {"state": "half_open", "opened": 3}},
         },

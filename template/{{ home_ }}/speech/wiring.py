@@ -4,7 +4,7 @@ import asyncio
 import importlib
 from collections.abc import Mapping
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 from .answers import CACHE_BACKEND, store
 from .blocking import Blocking
@@ -45,6 +45,9 @@ class SpeechClient(Client):
     def blocking(self) -> Blocking:
         """The same methods for threads without a loop."""
         return Blocking(lambda: type(self)(self.settings))
+
+    def snapshot(self) -> dict[str, Any]:
+        return super().snapshot() | {"store": self._stores.state()}
 
     async def warm_up(self) -> None:
         """Load the SDK, half a second of imports, and reach the store, before the first caller has to wait for it."""

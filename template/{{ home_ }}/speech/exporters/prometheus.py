@@ -48,6 +48,7 @@ def _gauges(snapshot: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str], 
     yield "flights", {}, snapshot["flights"]
     for why in ("key", "quota"):
         yield "latch", {"why": why}, why == snapshot["latch"]["why"]
+    yield from (("store", {"part": part}, state in ("joined", "idle")) for part, state in snapshot["store"].items())
     for pool, now in snapshot["pools"].items():
         yield "limit", {"pool": pool}, now["limit"]
         yield "in_flight", {"pool": pool}, now["in_flight"]

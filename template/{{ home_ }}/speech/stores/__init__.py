@@ -36,7 +36,8 @@ class Stores(NamedTuple):
     """What processes share, or each has for itself.
 
     ``limiter`` makes a pool's and takes what ``Limiter`` takes; ``breakers`` makes those of all pools. ``check``
-    raises, with one line, for what works now and would not in production.
+    raises, with one line, for what works now and would not in production. ``state`` says of each part that processes
+    share whether this one is ``joined`` to the others, ``learning``, ``alone``, or ``idle``, for it was not used yet.
     """
 
     audio: AudioStore
@@ -45,4 +46,5 @@ class Stores(NamedTuple):
     limiter: Callable[..., Limiter] = Limiter
     breakers: Callable[..., dict[str, Breaker]] = breakers
     check: Callable[[], Awaitable[None]] = _nothing
+    state: Callable[[], dict[str, str]] = dict
     close: Callable[[], Awaitable[None]] = _nothing

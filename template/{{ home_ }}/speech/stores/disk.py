@@ -40,6 +40,9 @@ def open(room: Room) -> Stores:
         limiters.append(DiskLimiter(pool, plan, root=root, account=room.account, **terms))
         return limiters[-1]
 
+    def state() -> dict[str, str]:
+        return {"slots": "alone" if any(each.helping for each in limiters) else "joined"}
+
     async def close() -> None:
         for each in limiters:
             each.close()
@@ -47,7 +50,7 @@ def open(room: Room) -> Stores:
         ledger.close()
         seats.close()
 
-    return Stores(audio, ledger, seats, limiter=limiter, close=close)
+    return Stores(audio, ledger, seats, limiter=limiter, state=state, close=close)
 
 
 def unsupported() -> str | None:

@@ -107,6 +107,11 @@ class DiskLimiter(Limiter):
         waiter, turn_at = self._number(self._line, number), self._turns_at[ticket.priority]
         return max(0.0, min(turn_at, self._expected[waiter] if waiter else turn_at) - now())
 
+    @property
+    def helping(self) -> bool:
+        """Whether this process has to help itself, because the broker is silent."""
+        return self._unheard > 1 and bool(self._line)
+
     def close(self) -> None:
         """Give back what is held; where this process is the broker, hand that on."""
         for timer in filter(None, (self._again, self._watching)):

@@ -35,6 +35,9 @@ def open(room: Room) -> Stores:
     audio = RedisAudio(scripts, inbox, room.bytes_max, room.age_s_max)
     ledger, seats, health = RedisLedger(connection), RedisSeats(scripts), RedisHealth(scripts, inbox)
 
+    def state() -> dict[str, str]:
+        return {"slots": steps.state, "money": ledger.state, "audio": scripts.state}
+
     async def close() -> None:
         for part in (steps, inbox, audio, seats, health, scripts):
             await part.aclose()
@@ -48,6 +51,7 @@ def open(room: Room) -> Stores:
         limiter=partial(limiter, steps),
         breakers=partial(shared_breakers, health),
         check=partial(_check, connection, room.bytes_max),
+        state=state,
         close=close,
     )
 

@@ -119,6 +119,10 @@ class RedisLedger:
         rows = {Row(*json.loads(row)): usage_of(json.loads(sums)) for row, sums in texts}
         return {row: usage for row, usage in rows.items() if usage != Usage()}
 
+    @property
+    def state(self) -> str:
+        return "alone" if self._teller.away else "joined"
+
     async def close(self) -> None:
         """Tell what is left to tell, for at most CLOSE_S."""
         self._leave = True

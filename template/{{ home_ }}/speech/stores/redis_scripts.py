@@ -37,6 +37,10 @@ class Scripts:
         self._known: dict[str, AsyncScript] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
+    @property
+    def state(self) -> str:
+        return "alone" if now() < self._ask_again_at else "joined"
+
     async def run(self, name: str, step: str, *args: Any) -> Any:
         """What the function *step* of ``<name>.lua`` answers. Raises Away."""
         cancelled = _cancelled()

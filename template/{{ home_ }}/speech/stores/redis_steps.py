@@ -90,6 +90,8 @@ class Steps:
 
     @property
     def state(self) -> str:
+        if not self._tasks:
+            return "idle"
         return "joined" if self.joined else "learning" if self.learning else "alone"
 
     def begin(self) -> None:

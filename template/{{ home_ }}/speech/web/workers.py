@@ -142,11 +142,13 @@ def _counts(meters: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 _STATES = ("closed", "half_open", "open", "latched")
+_SHARING = ("idle", "joined", "learning", "alone")
 _NOT_ADDED: dict[str, Any] = {
     "ready": all,
     "draining": any,
     "meter": _counts,
     "state": lambda states: max(states, key=_STATES.index),
+    **dict.fromkeys(("shared", "slots", "money", "audio"), lambda states: max(states, key=_SHARING.index)),
     **({} if CACHE_BACKEND == "memory" else {"limit": max, "cuts": max}),  # there, all processes share one
     **dict.fromkeys(("plan", "ceiling", "others", "service_s", "retry_after_s", "since", "why", "bytes_max"), max),
 }
