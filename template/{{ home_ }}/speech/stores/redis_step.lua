@@ -2,7 +2,7 @@
 -- each rule holds at every instant. The rules are those of limiter.py and allowance.py, for the processes of all hosts.
 --
 -- KEYS   1 root of all names. They share its hash tag and never expire:
---   root                 hash   clock learn_until (server's microseconds); by process seq: claim: mail: unread:
+--   root                 hash   clock learn_until doubt (server's microseconds); by process seq: claim: mail: unread:
 --   root:processes       zset   process -> when it last spoke
 --   root:pools           set
 --   root:<pool>          hash   what is known of the pool, see FIELDS; by process share:
@@ -21,7 +21,7 @@
 -- A waiter becomes a lease under the same name, <process>:<number>:<weight>, and no name is used twice.
 
 local TTL, LEARN, QUIET, UNREAD = 4e6, 2e6, 1.5e6, 0.1e6
-local GROWS, WINDOW, SETTLED = 10e6, 10e6, 3
+local GROWS, WINDOW, SETTLED, DOUBT = 10e6, 10e6, 3, 1e6
 local GIVES_WAY = { [0] = 0, 60e6, 120e6 }
 local MEMORY, SPREAD, GUESS = 32, 0.3, 1e6
 local JOINED, LEARNING, UNKNOWN = 'joined', 'learning', 'unknown'
@@ -39,8 +39,9 @@ local function listens(process) return call('PUBSUB', 'NUMSUB', channel(process)
 
 local time = call('TIME')
 local now = time[1] * 1e6 + time[2]
-local got = call('HMGET', root, 'clock', 'learn_until', 'seq:' .. me, 'unread:' .. me, 'mail:' .. me)
+local got = call('HMGET', root, 'clock', 'learn_until', 'seq:' .. me, 'unread:' .. me, 'mail:' .. me, 'doubt')
 local clock, learn_until, stored = tonumber(got[1]), tonumber(got[2]) or 0, tonumber(got[3])
+local doubt = tonumber(got[6]) or 0
 if clock and now <= clock then now = clock + 1 end -- time never runs backwards here
 
 local function nobody_else() -- no inbox is open but mine, and there was time to open them
@@ -81,7 +82,8 @@ if message.bye then
   forget(me)
 elseif message.claim and seq > (stored or 0) then -- else it comes late, and a newer one was heard
   forget(me)
-  call('HSET', root, 'claim:' .. me, seq)
+  if stored then doubt = now end -- it did without us for a while, and so may others have done
+  call('HSET', root, 'claim:' .. me, seq, 'doubt', doubt)
 elseif stored ~= seq - 1 then
   return cjson.encode({ status = UNKNOWN }) -- given up, or a step was lost: it has to say everything again
 end
@@ -92,6 +94,7 @@ else
   call('HSET', root, 'clock', now, 'learn_until', learn_until, 'seq:' .. me, seq)
   if got[4] then call('HDEL', root, 'unread:' .. me) end
 end
+local unheard = now - doubt < DOUBT and call('ZRANGEBYSCORE', processes, '-inf', '(' .. whole(doubt)) or {}
 if message.beat or message.bye then
   for _, process in ipairs(call('ZRANGE', processes, 0, -1)) do
     local silent = now - call('ZSCORE', processes, process)
@@ -109,7 +112,7 @@ local FIELDS = { 'limit', 'ceiling', 'others', 'cuts', 'epoch', 'moved', 'servic
   'peak', 'peak_was', 'peak_from' } -- the most in flight in this WINDOW and in the one before
 
 local function read(name)
-  local pool = { name = name, key = root .. ':' .. name, held = {}, busy = 0, urgent = 0 }
+  local pool = { name = name, key = root .. ':' .. name, held = {}, busy = 0, urgent = 0, aside = 0 }
   pool.waiting = call('ZCARD', pool.key .. ':line')
   local values = call('HMGET', pool.key, 'said', 'foreign', unpack(FIELDS))
   pool.stored = values
@@ -121,13 +124,18 @@ local function read(name)
     pool[field] = {}
     for number in (values[i] or ''):gmatch('%d+') do table.insert(pool[field], tonumber(number)) end
   end
-  local held = call('HGETALL', pool.key .. ':held')
+  local held, by = call('HGETALL', pool.key .. ':held'), {}
   for i = 1, #held, 2 do
     local epoch, since, weight, urgent = held[i + 1]:match('(%d+) (%d+) (%d+) (%d)')
     local lease = { epoch = tonumber(epoch), since = tonumber(since), weight = tonumber(weight), urgent = urgent == '1' }
     pool.held[held[i]] = lease
     pool.busy = pool.busy + lease.weight
+    by[owner(held[i])] = (by[owner(held[i])] or 0) + lease.weight
     pool.urgent = pool.urgent + (lease.urgent and lease.weight or 0)
+  end
+  for _, process in ipairs(unheard) do -- until it speaks: alone it may run its share, whatever it told us it gave back
+    local share = tonumber(call('HGET', pool.key, 'share:' .. process)) or 0
+    pool.aside = pool.aside + math.max(0, share - (by[process] or 0))
   end
   if now - pool.peak_from > WINDOW then
     pool.peak_was = now - pool.peak_from > 2 * WINDOW and pool.busy or pool.peak
@@ -232,7 +240,7 @@ end
 local function slots(pool, urgent) return pool.limit - (urgent and 0 or kept(pool)) end
 local function is_urgent(pool, id) return call('ZSCORE', pool.key .. ':urgent', id) and true or false end
 local function weigh(pool, id, urgent) return math.min(weight_of(id), slots(pool, urgent)) end
-local function fits(pool, id, urgent) return pool.busy + weigh(pool, id, urgent) <= slots(pool, urgent) end
+local function fits(pool, id, urgent) return pool.busy + pool.aside + weigh(pool, id, urgent) <= slots(pool, urgent) end
 
 local function enter(pool, id, rank, urgent)
   pool.waiting = pool.waiting + call('ZADD', pool.key .. ':line', rank, id)

@@ -86,6 +86,7 @@ class Steps:
         self._born = 0  # ms of Redis's clock; 0 until it has heard of us
         self._seq = self._claimed = self._letters = self._letters_sent = 0
         self._heard_at = self._sent_at = self._beat_at = 0.0
+        self._early: list[Told] = []  # letters that overtook the answer to our claim
         self._missed = False  # Redis, and said so
 
     @property
@@ -162,7 +163,8 @@ class Steps:
         async with asyncio.timeout(PATIENCE_S):
             await self._connection.redis.ping()
         began = self._heard_at = now()
-        self.frozen, self._claimed, self._letters, self._letters_sent = True, self._seq + 1, 0, 0
+        self.frozen, self._claimed, self._early = True, self._seq + 1, []
+        self._letters = self._letters_sent = 0
         try:
             pools = {name: pool.claim(first=not self._born) for name, pool in self.pools.items()}
             claim = {"claim": True, "beat": True, "first": not self._born, "born": self._born, "pools": pools}
@@ -179,6 +181,8 @@ class Steps:
             self._beat_at = now() + LEARNING_S
             return
         self._hear(answer, began)
+        for letter in self._early:
+            self._deliver(letter)
         self._work.set()  # for what happened while the claim was out
         if self._missed:
             self._missed = False
@@ -249,8 +253,15 @@ class Steps:
             await asyncio.sleep(random.uniform(*PAUSE_S))
 
     def _read(self, letter: Told) -> None:
-        if letter["claim"] == self._claimed:  # else it is void: to whom we were before we claimed again
-            self._letters += 1
+        """Void if it is to whom we were before we claimed again. Alone too: the slot may be one that we gave back in a step
+        whose answer never came, and use again; the next claim, which follows soon, gives it to another.
+        """
+        if letter["claim"] != self._claimed:
+            return
+        self._letters += 1
+        if self.frozen:
+            self._early.append(letter)
+        elif self.joined:
             self._deliver(letter)
             asyncio.get_running_loop().call_later(ACK_S, self._acknowledge)
 
