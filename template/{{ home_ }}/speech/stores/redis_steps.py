@@ -253,8 +253,8 @@ class Steps:
             await asyncio.sleep(random.uniform(*PAUSE_S))
 
     def _read(self, letter: Told) -> None:
-        """Void if it is to whom we were before we claimed again. Alone too: the slot may be one that we gave back in a step
-        whose answer never came, and use again; the next claim, which follows soon, gives it to another.
+        """Void if it is to whom we were before we claimed again. Alone too: the slot may be one that we gave back in a
+        step whose answer never came, and use again. The next claim, which follows soon, gives it to another.
         """
         if letter["claim"] != self._claimed:
             return
