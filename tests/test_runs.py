@@ -22,18 +22,17 @@ VOICE = "OZ0L6eISlOejga3XjDFt"
 ONCE = RequestOptions(max_retries=0)
 KEY = "a-key-that-only-these-tests-know"
 STARTS_WITHIN_S = 60
-# Every value at least once, every backend under both kinds of server; `make test-all` runs all of them.
-FEW = [
-    {"layout": "service", "framework": framework, "cache_backend": backend, "metrics": metrics}
-    for framework, backend, metrics in (
-        ("fastapi", "memory", "prometheus"),
-        ("flask", "disk", "prometheus"),
-        ("django", "redis", "none"),
-        ("litestar", "disk", "none"),
-        ("flask", "redis", "prometheus"),
-        ("none", "memory", "none"),
-    )
-]
+
+
+def services(*rows: tuple[str, str, str]) -> list[dict[str, Any]]:
+    names_of = ("framework", "cache_backend", "metrics")
+    return [{"layout": "service"} | dict(zip(names_of, row, strict=True)) for row in rows]
+
+
+# Every value at least once, every backend under both kinds of server; `make test-all` runs all of them, whole.
+WHOLE = services(("django", "redis", "none"), ("flask", "disk", "prometheus"), ("fastapi", "memory", "prometheus"))
+CROSSED = services(("flask", "redis", "prometheus"), ("litestar", "disk", "none"), ("none", "memory", "none"))
+FEW = WHOLE + CROSSED
 GATEWAYS = [row for row in FEW if row["framework"] != "none"]
 
 
@@ -42,10 +41,16 @@ def environment(project: Path, **more: str) -> dict[str, str]:
     return {"PYTHONPATH": str(home(project).parent), "SPEECH_ENV": "development"} | more
 
 
-@pytest.mark.parametrize("answers", FEW, ids=names(FEW))
+@pytest.mark.parametrize("answers", WHOLE, ids=names(WHOLE))
 def test_rendered_tests_pass(renders: Renders, tmp_path: Path, answers: dict[str, Any]) -> None:
     """Out of the box, without a key."""
     check_rendered_tests(renders, tmp_path, answers)
+
+
+@pytest.mark.parametrize("answers", CROSSED, ids=names(CROSSED))
+def test_rendered_tests_of_what_answers_change_pass(renders: Renders, tmp_path: Path, answers: dict[str, Any]) -> None:
+    """Routes, threads, commands and the whole path: what a framework and a backend do to each other."""
+    check_rendered_tests(renders, tmp_path, answers, "-k", "web or blocking or commands or whole_path")
 
 
 @pytest.mark.full
@@ -55,9 +60,9 @@ def test_rendered_tests_pass_for_every_answer(renders: Renders, tmp_path: Path, 
     check_rendered_tests(renders, tmp_path, answers)
 
 
-def check_rendered_tests(renders: Renders, tmp_path: Path, answers: dict[str, Any]) -> None:
+def check_rendered_tests(renders: Renders, tmp_path: Path, answers: dict[str, Any], *argv: str) -> None:
     project = renders.own(answers, tmp_path / "project")
-    done = run_rendered_tests(project)
+    done = run_rendered_tests(project, *argv)
 
     assert done.returncode == 0, done.stdout[-4000:]
 
