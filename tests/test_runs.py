@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -98,6 +99,18 @@ def wait_until_it_listens(child: subprocess.Popen[str], port: int) -> None:
     pytest.fail(f"nothing listens on {port}")
 
 
+@pytest.fixture
+def redis_url() -> Iterator[str]:
+    """A server for one test."""
+    server = shutil.which("redis-server") or shutil.which("valkey-server")
+    if not server:
+        pytest.skip("needs redis-server (or valkey-server) on the path: apt-get install redis-server")
+    port = free_port()
+    with subprocess.Popen([server, "--port", str(port), "--save", ""], stdout=subprocess.DEVNULL) as child:
+        yield f"redis://127.0.0.1:{port}/0"
+        child.kill()
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -115,11 +128,14 @@ def speak_and_transcribe(base_url: str) -> None:
 
 
 @pytest.mark.parametrize("answers", GATEWAYS, ids=names(GATEWAYS))
-def test_service_speaks_through_the_official_sdk(renders: Renders, tmp_path: Path, answers: dict[str, Any]) -> None:
+def test_service_speaks_through_the_official_sdk(
+    renders: Renders, tmp_path: Path, answers: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
     """`serve --sandbox` needs no key, counts what it spent, and ends with 0 when it is told to."""
     project, port = renders.of(answers), free_port()
     argv = ("-m", "acme_voice", "serve", "--sandbox", "--port", str(port))
-    with started(*argv, cwd=tmp_path, port=port, env=environment(project)) as service:
+    redis = {"REDIS_URL": request.getfixturevalue("redis_url")} if answers["cache_backend"] == "redis" else {}
+    with started(*argv, cwd=tmp_path, port=port, env=environment(project, **redis)) as service:
         url = f"http://127.0.0.1:{port}"
         speak_and_transcribe(url)
         usage = httpx.get(f"{url}/usage").json()
@@ -133,7 +149,8 @@ def test_service_speaks_through_the_official_sdk(renders: Renders, tmp_path: Pat
     assert code == 0
 
 
-NO_FRAMEWORK = [row for row in FEW if row["framework"] == "none"] + [PACKAGES[-1]]
+ON_DISK = next(row for row in PACKAGES if row["framework"] == "none" and row["cache_backend"] == "disk")
+NO_FRAMEWORK = [row for row in FEW if row["framework"] == "none"] + [ON_DISK]
 
 
 @pytest.mark.parametrize("answers", NO_FRAMEWORK, ids=names(NO_FRAMEWORK))
@@ -153,7 +170,8 @@ def test_without_framework_the_commands_work(renders: Renders, tmp_path: Path, a
     assert len(served.stderr.strip().splitlines()) == 1
 
 
-HOST = """
+HOSTS = {
+    "fastapi": """
 from typing import Annotated
 
 import uvicorn
@@ -172,11 +190,68 @@ async def say(text: str, speech: Annotated[SpeechClient, Depends(get_speech)]) -
 
 
 uvicorn.run(app, port=PORT, log_level="warning")
-"""
+""",
+    "litestar": """
+import uvicorn
+from app.speech import SpeechClient
+from app.speech.web import get_speech, install
+from litestar import Litestar, Response, get
+from litestar.di import Provide
+
+
+@get("/say/{text:str}", dependencies={"speech": Provide(get_speech)})
+async def say(text: str, speech: SpeechClient) -> Response[bytes]:
+    audio = await speech.synthesize(text)
+    return Response(audio.data, media_type=audio.media_type)
+
+
+app = Litestar([say])
+install(app)
+uvicorn.run(app, port=PORT, log_level="warning")
+""",
+    "flask": """
+from app.speech.web import get_speech, install
+from flask import Flask, Response
+
+app = Flask("host")
+install(app)
+
+
+@app.get("/say/<text>")
+def say(text: str) -> Response:
+    audio = get_speech().synthesize(text)
+    return Response(audio.data, mimetype=audio.media_type)
+
+
+app.run(port=PORT)
+""",
+    "django": """
+import django
+import uvicorn
+from app.speech.web import get_speech, install
+from django.conf import settings
+from django.core.asgi import get_asgi_application
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+
+
+async def say(request: HttpRequest, text: str) -> HttpResponse:
+    audio = await get_speech().synthesize(text)
+    return HttpResponse(audio.data, content_type=audio.media_type)
+
+
+urlpatterns = [path("say/<text>", say)]
+project = {"ALLOWED_HOSTS": ["*"], "ROOT_URLCONF": __name__, "SECRET_KEY": "of-this-test-alone"}
+install(project)
+settings.configure(**project)
+django.setup()
+uvicorn.run(get_asgi_application(), port=PORT, lifespan="off", log_level="warning")
+""",
+}
 HOSTED = [
     row
     for row in PACKAGES
-    if row["framework"] == "fastapi" and row["cache_backend"] == "memory" and row["metrics"] == "prometheus"
+    if row["framework"] != "none" and row["cache_backend"] == "memory" and row["metrics"] == "prometheus"
 ]
 
 
@@ -185,7 +260,7 @@ def test_package_speaks_in_its_host(renders: Renders, tmp_path: Path, answers: d
     """Three lines in an application that exists; with gateway, ElevenLabs' routes beside it under a prefix."""
     project = renders.of(answers)
     port, sandbox_port = free_port(), free_port()
-    (tmp_path / "main.py").write_text(HOST.replace("PORT", str(port)))
+    (tmp_path / "main.py").write_text(HOSTS[answers["framework"]].replace("PORT", str(port)))
     env = environment(
         project,
         ELEVENLABS_BASE_URL=f"http://127.0.0.1:{sandbox_port}",
