@@ -27,7 +27,7 @@ class Blocking:
 
     def __init__(self, make: Callable[[], Client]) -> None:
         self._make, self._closed = make, False
-        self._engines: dict[int, _Engine] = {}
+        self._engines: dict[int, Engine] = {}
         self._locks: dict[int, threading.Lock] = {}
 
     def __enter__(self) -> Self:
@@ -60,14 +60,14 @@ class Blocking:
         if engine := self._engines.pop(os.getpid(), None):
             engine.close()
 
-    def _engine(self) -> "_Engine":
+    def _engine(self) -> "Engine":
         """This process's. Raises RuntimeError after ``close``."""
         if self._closed:
             raise RuntimeError("this speech client is closed")
         pid = os.getpid()  # a fork may copy a lock as held, so each process has its own
         with self._locks.setdefault(pid, threading.Lock()):
             if pid not in self._engines:
-                self._engines[pid] = _Engine(self._make())
+                self._engines[pid] = Engine(self._make())
             return self._engines[pid]
 
 
@@ -76,7 +76,7 @@ class Chunks(Iterator[bytes]):
 
     listening: Listening
 
-    def __init__(self, engine: "_Engine", ask: Callable[[Client], Listening]) -> None:
+    def __init__(self, engine: "Engine", ask: Callable[[Client], Listening]) -> None:
         self._engine, self._ask = engine, ask
 
     def __enter__(self) -> Self:
@@ -92,7 +92,7 @@ class Chunks(Iterator[bytes]):
         return chunk
 
 
-class _Engine:
+class Engine:
     """A loop in a thread, and the client that lives on it."""
 
     def __init__(self, client: Client) -> None:

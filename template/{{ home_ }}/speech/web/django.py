@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
-from ..blocking import Blocking, _Engine
+from ..blocking import Blocking, Engine
 from ..client import Client
 from ..errors import SpeechError
 from ..wiring import SpeechClient
@@ -74,7 +74,7 @@ class Speech:
         return self._server
 
 
-class _Server(_Engine):
+class _Server(Engine):
     """The loop of a server, and the client that lives on it."""
 
     client: SpeechClient
@@ -116,7 +116,7 @@ async def _life(client: SpeechClient) -> AsyncGenerator[None, None]:
 class _Facade(Blocking):
     """Through the server's loop if there is one, else through a thread of its own."""
 
-    def _engine(self) -> _Engine:
+    def _engine(self) -> Engine:
         server = get_speech.server
         return server if server and server.open else super()._engine()
 
