@@ -18,8 +18,8 @@ STAMP = VENV / ".stamp"
 TASKS = {
     "setup": [],
     "demo": [["scripts/demo.py"]],
-    "test": [["-m", "pytest", "-q", "-n", "2", "-m", "not full"]],
-    "test-all": [["-m", "pytest", "-q", "-n", "2"]],
+    "test": [["-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", "-m", "not full"]],
+    "test-all": [["-m", "pytest", "-q", "-n", "2", "--dist", "worksteal"]],
     "lint": [["-m", "ruff", "check", "."], ["-m", "ruff", "format", "--check", "."], ["-m", "mypy"]],
     "manifest": [["-m", "generator.manifest"]],
     "bench": [["-m", "benchmarks"]],

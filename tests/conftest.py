@@ -32,6 +32,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 from rendering import Renders, Template, snapshot  # noqa: E402 - Copier comes with it
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes comes first, so that no process is left with it alone at the end."""
+    items.sort(key=lambda item: "test_rendered_tests" not in item.name)
+
+
 def pytest_sessionfinish() -> None:
     shutil.rmtree(ISOLATED, ignore_errors=True)
 
