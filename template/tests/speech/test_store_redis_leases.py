@@ -692,6 +692,30 @@ async def test_a_slow_way_to_redis_changes_nothing_but_the_time(
     server.close()
 
 
+async def test_who_is_cut_off_goes_on_with_its_share(processes: Processes, redis_server: RedisServer) -> None:
+    """Nobody can tell it from a dead one: after 4 s its slots are others', so all may be over the limit by its share."""
+    SlowProxy.delay_s = 0.0
+    server = await asyncio.get_running_loop().create_server(lambda: SlowProxy(redis_server.port), "127.0.0.1", 0)
+    url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+    limiters = [*await processes.joined(1, url=url), *await processes.joined(1)]
+    load = Load(processes, limiters)
+    await load.during(1.5)  # each has heard of its share
+    SlowProxy.delay_s = 600.0
+    await eventually(lambda: told(limiters[0], "shared") == "alone")
+    assert min((await load.during(6.0)).values()) > 10
+    assert 10 < processes.peak <= 15
+    SlowProxy.delay_s = 0.0
+    await shared_again(limiters)
+    await load.during(0.5)
+    processes.peak = 0
+    await load.during(0.5)
+    await load.stop()
+    assert (processes.peak, load.failed) == (10, [])
+    for stores in processes.stores:
+        await stores.close()
+    server.close()
+
+
 async def test_a_process_that_never_reached_redis_serves_one_at_a_time(
     processes: Processes, started: RedisServer
 ) -> None:
