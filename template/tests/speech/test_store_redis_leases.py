@@ -693,7 +693,7 @@ async def test_a_slow_way_to_redis_changes_nothing_but_the_time(
 
 
 async def test_who_is_cut_off_goes_on_with_its_share(processes: Processes, redis_server: RedisServer) -> None:
-    """Nobody can tell it from a dead one: after 4 s its slots are others', so all may be over the limit by its share."""
+    """Nobody can tell it from a dead one: its slots are others' after 4 s, and all may be its share over the limit."""
     SlowProxy.delay_s = 0.0
     server = await asyncio.get_running_loop().create_server(lambda: SlowProxy(redis_server.port), "127.0.0.1", 0)
     url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
