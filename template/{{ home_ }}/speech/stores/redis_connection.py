@@ -1,5 +1,6 @@
 """The way to Redis: quick to fail, and nothing is tried again behind our back, for a script may have run unheard."""
 
+import asyncio
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -46,3 +47,9 @@ class Connection:
         from redis.backoff import NoBackoff
 
         return {"socket_connect_timeout": PATIENCE_S, "health_check_interval": 0, "retry": Retry(NoBackoff(), 0)}
+
+
+def cancelled() -> int:
+    """How often this task was, for redis-py now and then swallows that: it has ``asyncio.wait_for`` of Python 3.11."""
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..clock import now
-from .redis_connection import Connection
+from .redis_connection import Connection, cancelled
 
 if TYPE_CHECKING:
     from redis.commands.core import AsyncScript
@@ -43,10 +43,10 @@ class Scripts:
 
     async def run(self, name: str, step: str, *args: Any) -> Any:
         """What the function *step* of ``<name>.lua`` answers. Raises Away."""
-        cancelled = _cancelled()
+        before = cancelled()
         async with self._turns:
             answer = await self._ask(name, [step, *args])
-        if _cancelled() > cancelled:
+        if cancelled() > before:
             raise asyncio.CancelledError
         return answer
 
@@ -116,12 +116,6 @@ async def end(task: "asyncio.Task[None] | None") -> None:
     while task and not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=0.1)
-
-
-def _cancelled() -> int:
-    """How often this task was, for redis-py now and then swallows that: it has ``asyncio.wait_for`` of Python 3.11."""
-    task = asyncio.current_task()
-    return task.cancelling() if task else 0
 
 
 async def _then(first: Awaitable[object], then: Callable[[], Coroutine[Any, Any, object]]) -> None:

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..clock import now
-from .redis_connection import PATIENCE_S, Connection
+from .redis_connection import PATIENCE_S, Connection, cancelled
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ class Steps:
         await asyncio.to_thread(importlib.import_module, "redis.asyncio")  # half a second
         for pool in self.pools.values():
             pool.cut_off(ours=False)
-        while not _cancelled():
+        while not cancelled():
             await self._news()
             try:
                 await (self._step() if self.joined else self._join())
@@ -244,7 +244,7 @@ class Steps:
     # ---------------------------------------------------------------------------------------------------- the inbox
 
     async def _listen(self) -> None:
-        while not _cancelled():
+        while not cancelled():
             with suppress(Exception):  # the steps tell of it
                 async with self._connection.inbox.pubsub(ignore_subscribe_messages=True) as inbox:
                     await inbox.subscribe(f"{self._root}:wake:{self._me}")
@@ -276,9 +276,3 @@ class Steps:
             self._tasks[1].cancel()
             self._tasks[1] = asyncio.create_task(self._listen())
         return lost
-
-
-def _cancelled() -> bool:
-    """This task; redis-py now and then swallows that."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
