@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,13 @@ async def test_who_may_not_ask_for_the_policy_may_still_work(stores: Stores, bac
         await stores.check()
     finally:
         backend.say(b"ACL SETUSER default +info")
+
+
+@pytest.mark.parametrize(("reachable", "audio"), [(True, "joined"), (False, "alone")])
+async def test_it_says_what_is_not_shared_any_more(reachable: bool, audio: str) -> None:
+    """By part; slots nobody has asked for are idle."""
+    stores = store.open(a_room(Path("nowhere"), redis_url=None if reachable else "redis://127.0.0.1:1/0"))
+    with suppress(OSError):
+        await stores.audio.get("0" * 64)
+    assert (stores.state()["audio"], stores.state()["slots"]) == (audio, "idle")
+    await stores.close()
