@@ -300,8 +300,8 @@ def test_several_workers_answer_as_one(tmp_path: Path) -> None:
 def test_workers_drain_together(tmp_path: Path) -> None:
     """A terminal's Ctrl-C reaches every process: it is still one wish, and what is under way ends."""
     with serving(tmp_path, "--workers", "2") as service, ThreadPoolExecutor() as pool:
-        under_way = [pool.submit(service.speak, f"text {n}", "slow;s=1.5") for n in range(4)]
-        eventually(service.busy)
+        under_way = [pool.submit(service.speak, f"text {n}", "slow;s=4") for n in range(4)]
+        eventually(lambda: service.now()["in_flight"] == 4)
         for pid in children(service.process.pid):
             os.kill(pid, signal.SIGINT)
         assert service.end(signal.SIGINT) == 0
