@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from generator.cli import render
+from generator.copying import render
 
 from . import judge
 from .callers import Job

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
-from generator.cli import render
+from generator.copying import render
 
 SLOTS, DEADLINE_S, SECONDS = 5, 15, 1000
 Call = Callable[[], Awaitable[None]]

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from generator.cli import render
+from generator.copying import render
 
 PACKAGE = "bench_voice"
 

@@ -19,7 +19,7 @@ from elevenlabs.client import AsyncElevenLabs, ElevenLabs
 from elevenlabs.core.api_error import ApiError
 from elevenlabs.core.request_options import RequestOptions
 
-from generator.cli import render
+from generator.copying import render
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "demo-key-of-a-caller-0001"

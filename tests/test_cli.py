@@ -148,7 +148,7 @@ def test_refuses_a_folder_that_is_not_empty(template: Template, tmp_path: Path) 
 
     assert done.returncode == 1
     assert f"{tmp_path} is not empty (a.txt, b.txt, c.txt and 1 more)" in one_line(done)
-    assert "copier copy -d layout=package" in done.stderr
+    assert "copier-elevenlabs add" in done.stderr
     assert sorted(os.listdir(tmp_path)) == ["a.txt", "b.txt", "c.txt", "d.txt"]
 
 

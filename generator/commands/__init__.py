@@ -1,0 +1,1 @@
+"""One module a command: its options and its help.  The work is imported when it is called for."""
