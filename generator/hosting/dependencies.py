@@ -1,0 +1,83 @@
+"""Which tool keeps a project's dependencies: by its lock file, its table in pyproject.toml, its build backend, in that
+order, in the nearest folder that has any."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+LOCKS = {"uv.lock": "uv", "poetry.lock": "poetry", "pdm.lock": "pdm", "Pipfile": "Pipfile"}
+BACKENDS = {"poetry": "poetry", "pdm": "pdm", "hatchling": "hatch", "setuptools": "setuptools", "uv_build": "uv"}
+FILES = {"requirements.txt": "requirements.txt", "setup.cfg": "setuptools", "setup.py": "setup.py"}
+
+
+class Kept(NamedTuple):
+    """*kind* is poetry, uv, pdm, hatch, setuptools, pyproject (another backend), requirements.txt, setup.py, Pipfile
+    or none; *folder* is where its file is, ``.`` for the project's own."""
+
+    kind: str
+    folder: str
+    why: str
+    names: frozenset[str]
+
+
+def kept(root: Path, package_dir: str) -> Kept:
+    """Of the package in *package_dir*, which may be a member of a workspace."""
+    folders = [".", *(parent.as_posix() for parent in reversed(Path(package_dir).parents) if parent != Path("."))]
+    for folder in reversed(folders):
+        if kind := _kind(root / folder):
+            return Kept(_of_workspace(root, folders, *kind), folder, kind[1], names(root / folder))
+    return Kept("none", ".", "no file of dependencies", frozenset())
+
+
+def _kind(folder: Path) -> tuple[str, str] | None:
+    """The kind and the reason, if this folder has any."""
+    lock = next((name for name in LOCKS if (folder / name).is_file()), None)
+    if lock:
+        return LOCKS[lock], lock
+    pyproject = read(folder / "pyproject.toml")
+    tools, backend = pyproject.get("tool", {}), str(pyproject.get("build-system", {}).get("build-backend", ""))
+    if table := next((name for name in ("uv", "poetry", "pdm") if _declares(pyproject, name)), None):
+        return table, f"[tool.{table}] in pyproject.toml"
+    if "project" in pyproject and "dependencies" not in pyproject["project"].get("dynamic", ()):
+        kind = next((kind for name, kind in BACKENDS.items() if backend.startswith(name)), "pyproject")
+        kind = "hatch" if "hatch" in tools else kind if backend else "setuptools"
+        return kind, f"[project] in pyproject.toml, built by {backend or 'setuptools'}"
+    if file := next((name for name in FILES if (folder / name).is_file()), None):
+        return FILES[file], file
+    return ("setuptools", "[project] in pyproject.toml") if "project" in pyproject else None
+
+
+def _declares(pyproject: dict[str, Any], tool: str) -> bool:
+    """A table that speaks of dependencies: `[tool.poetry]` alone may be a leftover beside `[project]`."""
+    return tool in pyproject.get("tool", {}) and (tool == "poetry" or "project" in pyproject)
+
+
+def _of_workspace(root: Path, folders: list[str], kind: str, why: str) -> str:
+    """A member's own pyproject.toml, but the lock of the workspace above it."""
+    locked = next((LOCKS[n] for n in LOCKS for f in folders if n != "Pipfile" and (root / f / n).is_file()), None)
+    return locked if locked and "pyproject" in why else kind
+
+
+def read(pyproject: Path) -> dict[str, Any]:
+    """Empty for a file that is not there or is not TOML."""
+    try:
+        return tomllib.loads(pyproject.read_text("utf-8-sig"))
+    except (OSError, ValueError):
+        return {}
+
+
+def names(folder: Path) -> frozenset[str]:
+    """What the files of *folder* require, by name, in lower case."""
+    pyproject = read(folder / "pyproject.toml")
+    project, poetry = pyproject.get("project", {}), pyproject.get("tool", {}).get("poetry", {})
+    lines = [*project.get("dependencies", ()), *poetry.get("dependencies", ())]
+    lines += _lines(folder / "requirements.txt") + _lines(folder / "setup.cfg") + _lines(folder / "Pipfile")
+    return frozenset(found[0].lower() for line in lines if (found := re.match(r"\s*([A-Za-z0-9._-]+)", line)))
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text("utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
