@@ -50,7 +50,10 @@ def confirm(question: str, *, otherwise: str) -> bool:
     """Ask at a terminal; without one, fail and say which option decides it (*otherwise*)."""
     if not sys.stdin.isatty():
         raise ValueError(f"no terminal here to ask at: say {otherwise}")
-    return typer.confirm(question, err=True)
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:  # what click makes of Ctrl-C
+        raise KeyboardInterrupt from None
 
 
 @contextmanager

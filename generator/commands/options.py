@@ -10,6 +10,7 @@ Answers = Annotated[Path | None, typer.Option(help="A YAML file of answers; --da
 Defaults = Annotated[bool, typer.Option("--defaults", help="Ask nothing: take the default where no answer is given.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")]
 Diff = Annotated[bool, typer.Option("--diff", help="Show it as a diff.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before writing; takes defaults, as --defaults.")]
 Json = Annotated[bool, typer.Option("--json", help="Say it as JSON; asks nothing.")]
 
 

@@ -20,11 +20,12 @@ WORDS = {word.encode() for word in (*FRAMEWORKS, *SETTINGS, NAMED)}
 
 
 class App(NamedTuple):
-    """A place to paste into: after *line* of *file*, where *name* is made, perhaps inside a function."""
+    """*name* is made in lines *line* to *end* of *file*, perhaps inside a function: what is pasted goes after *end*."""
 
     framework: str
     file: str
     line: int
+    end: int
     name: str
     inside: str = ""
 
@@ -77,7 +78,7 @@ def _app(call: ast.Call, framework: str, file: str, parents: dict[ast.AST, ast.A
     above = [call, *_above(call, parents)]
     statement = next(node for node in above if isinstance(node, ast.stmt))
     inside = next((node.name for node in above if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))), "")
-    return App(framework, file, statement.end_lineno or call.lineno, _target(statement, call), inside)
+    return App(framework, file, statement.lineno, statement.end_lineno or 0, _target(statement, call), inside)
 
 
 def _above(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> Iterator[ast.AST]:
@@ -100,8 +101,8 @@ def _settings(tree: ast.Module, file: str) -> list[App]:
     targets = [target for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
     targets += [node.target for node in tree.body if isinstance(node, ast.AnnAssign)]
     set_here = {target.id for target in targets if isinstance(target, ast.Name)} & set(SETTINGS)
-    last = tree.body[-1].end_lineno if tree.body else None
-    return [App("django", file, last or 1, "globals()")] if len(set_here) > 1 else []
+    last = tree.body[-1].end_lineno or 0 if tree.body else 0
+    return [App("django", file, 1, last, "globals()")] if len(set_here) > 1 else []
 
 
 def _named(tree: ast.Module, names: dict[str, str]) -> Iterator[str]:

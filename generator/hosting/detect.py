@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from .apps import FRAMEWORKS, WORDS, App, Seen, look
 from .dependencies import kept
-from .tree import is_allowed, is_aside, package_of, packages, parsed, python_files
+from .tree import is_allowed, main, package_of, packages, parsed, python_files
 
 Sure = Literal["sure", "likely", "unsure"]
 ENTRANCES = ("main", "app", "asgi", "wsgi", "server", "application", "__init__")
@@ -34,9 +34,9 @@ class Host(NamedTuple):
 def detect(root: Path, *, framework: str | None = None, package_dir: str | None = None) -> Host:
     """Look at the project in *root*; what is given narrows the search for the rest."""
     files = python_files(root)
-    seen = {path: look(tree, path) for path in files if not is_aside(path) and (tree := parsed(root / path, WORDS))}
+    seen = {path: look(tree, path) for path in main(files) if (tree := parsed(root / path, WORDS))}
     apps = _ranked(seen, framework, package_dir)
-    candidates = packages(files)
+    candidates = packages(main(files))
     place = _given(package_dir) or _package(apps[0] if apps else None, root, set(files), candidates, seen)
     keeper = kept(root, place.value or "app")
     found = _given(framework) or _framework(apps, seen, keeper.names)

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Set
 from pathlib import Path, PurePosixPath
 
 SKIPPED = {"__pycache__", "build", "dist", "node_modules", "site-packages", "vendor", "venv", "env"}
-ASIDE = {"benchmarks", "conftest.py", "demo", "docs", "docs_src", "examples", "example", "ops", "samples", "scripts"}
+ASIDE = {"benchmarks", "demo", "docs", "docs_src", "example", "examples", "ops", "samples", "scripts"}
+TESTS = re.compile(r"tests?|testing|conftest\.py|test_.*|.*_tests?\.py")
 PACKAGE_DIR = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*/)*[A-Za-z_][A-Za-z0-9_]*")  # as copier.yml has it
 LARGEST = 1_000_000
 
@@ -47,17 +48,17 @@ def parsed(file: Path, words: Set[bytes]) -> ast.Module | None:
         return None
 
 
-def is_aside(path: str) -> bool:
-    """Tests, examples and the like: their applications are not the project's."""
-    parts = path.split("/")
-    return any(part in ASIDE or re.match(r"tests?$|testing$|test_|.*_tests?\.py$", part) for part in parts)
+def main(files: list[str]) -> list[str]:
+    """Without tests, examples and the like: their applications are not the project's, unless there is nothing else."""
+    untested = [path for path in files if not any(TESTS.fullmatch(part) for part in path.split("/"))]
+    return [path for path in untested if not ASIDE & set(path.split("/"))] or untested
 
 
 def packages(files: list[str]) -> list[str]:
     """Folders that imports start at: with an ``__init__.py``, below a folder without one."""
     folders = {path.rpartition("/")[0] for path in files if path.endswith("/__init__.py")}
     tops = [folder for folder in folders if folder.rpartition("/")[0] not in folders]
-    return sorted(folder for folder in tops if is_allowed(folder) and not is_aside(folder))
+    return sorted(folder for folder in tops if is_allowed(folder))
 
 
 def package_of(path: str, files: Set[str]) -> str | None:
