@@ -48,6 +48,9 @@ def add(
         host = adding.look(dest, told)
         if not as_json:
             show_host(host)
+        if ask and host.package_dir.sure == "unsure":
+            told["package_dir"] = which_package(host)
+            host = adding.look(dest, told)
         with adding.staged(dest, host, adding.answers_for(host, told, ask=ask), ask=ask) as addition:
             patch = adding.diff(addition) if diff else ""
             if not as_json:
@@ -60,6 +63,16 @@ def add(
         console.as_data(plain(addition, patch, dry_run=dry_run))
     elif not dry_run:
         show_steps(addition)
+
+
+def which_package(host: "Host") -> str:
+    there = ", ".join(host.candidates) or "none here; make a folder for it first"
+    try:
+        return str(
+            typer.prompt(f"Folder of your package ({there})", default=next(iter(host.candidates), None), err=True)
+        )
+    except typer.Abort:
+        raise KeyboardInterrupt from None
 
 
 def show_host(host: "Host") -> None:

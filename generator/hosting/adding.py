@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from .. import copying
 from .appending import Appended, append, variables
-from .detect import Guess, Host, detect
+from .detect import Host, detect
 from .ignoring import git, ignored, missing
 from .modules import import_root
 from .steps import Step, steps
@@ -60,10 +60,10 @@ def refuse_a_dirty_tree(dest: Path) -> None:
 def refuse_a_place(dest: Path, package_dir: str, host: Host) -> None:
     place, speech = dest / package_dir, dest / package_dir / "speech"
     if not place.is_dir():
-        there = f"; packages here: {', '.join(host.candidates)}" if (dest / "x").parent.is_dir() else ""
+        there = f" ({', '.join(host.candidates)}?)" if host.candidates else ""
         raise ValueError(f"package_dir {package_dir} is not a folder of {dest}{there}")
-    if not place.resolve().is_relative_to(dest.resolve()):
-        raise ValueError(f"package_dir {package_dir} leads out of {dest}")
+    if place.resolve() != dest.resolve() / package_dir:
+        raise ValueError(f"package_dir {package_dir} is not a plain path: name the folder that it leads to")
     if (speech / "MANIFEST.json").exists():
         raise ValueError(f"{package_dir}/speech is ours already: copier-elevenlabs update {dest}")
     for name in (speech, speech.with_suffix(".py")):
@@ -82,14 +82,14 @@ def answers_for(host: Host, given: dict[str, Any], *, ask: bool) -> dict[str, An
         if guess.sure != "unsure":
             answers.setdefault(name, guess.value)
         elif not ask:
-            raise ValueError(f"{unsure(guess, host) if name == 'package_dir' else guess.why}: say --data {name}=...")
+            raise ValueError(f"{guess.why}{_choice(name, host)}: say --data {name}=...")
     return answers
 
 
-def unsure(guess: Guess, host: Host) -> str:
-    if host.candidates:
-        return f"{guess.why} could be meant ({', '.join(host.candidates)})"
-    return f"{guess.why}; make a folder for it, such as mkdir voice"
+def _choice(name: str, host: Host) -> str:
+    if name != "package_dir":
+        return ""
+    return f" ({', '.join(host.candidates)})" if host.candidates else ", so make a folder for it (mkdir voice)"
 
 
 @contextmanager

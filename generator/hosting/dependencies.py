@@ -1,6 +1,7 @@
 """Which tool keeps a project's dependencies: by its lock file, its table in pyproject.toml, its build backend, in that
 order, in the nearest folder that has any."""
 
+import configparser
 import re
 import tomllib
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple
 
 LOCKS = {"uv.lock": "uv", "poetry.lock": "poetry", "pdm.lock": "pdm", "Pipfile": "Pipfile"}
 BACKENDS = {"poetry": "poetry", "pdm": "pdm", "hatchling": "hatch", "setuptools": "setuptools", "uv_build": "uv"}
-FILES = {"requirements.txt": "requirements.txt", "setup.cfg": "setuptools", "setup.py": "setup.py"}
+REQUIREMENTS = ("requirements.in", "requirements.txt", "requirements/base.txt")
 
 
 class Kept(NamedTuple):
@@ -43,8 +44,12 @@ def _kind(folder: Path) -> tuple[str, str] | None:
         kind = next((kind for name, kind in BACKENDS.items() if backend.startswith(name)), "pyproject")
         kind = "hatch" if "hatch" in tools else kind if backend else "setuptools"
         return kind, f"[project] in pyproject.toml, built by {backend or 'setuptools'}"
-    if file := next((name for name in FILES if (folder / name).is_file()), None):
-        return FILES[file], file
+    if file := next((name for name in REQUIREMENTS if (folder / name).is_file()), None):
+        return "requirements.txt", file
+    if "options" in _sections(folder / "setup.cfg"):
+        return "setuptools", "setup.cfg"
+    if (folder / "setup.py").is_file():
+        return "setup.py", "setup.py"
     return ("setuptools", "[project] in pyproject.toml") if "project" in pyproject else None
 
 
@@ -65,6 +70,15 @@ def read(pyproject: Path) -> dict[str, Any]:
         return tomllib.loads(pyproject.read_text("utf-8-sig"))
     except (OSError, ValueError):
         return {}
+
+
+def _sections(cfg: Path) -> list[str]:
+    parser = configparser.RawConfigParser(strict=False)
+    try:
+        parser.read(cfg, "utf-8")
+    except (configparser.Error, ValueError):
+        return []
+    return parser.sections()
 
 
 def names(folder: Path) -> frozenset[str]:

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from .apps import FRAMEWORKS, WORDS, App, Seen, look
 from .dependencies import kept
-from .tree import is_allowed, main, package_of, packages, parsed, python_files
+from .tree import by_weight, folders, is_allowed, package_of, packages, parsed, python_files
 
 Sure = Literal["sure", "likely", "unsure"]
 ENTRANCES = ("main", "app", "asgi", "wsgi", "server", "application", "__init__")
@@ -34,9 +34,13 @@ class Host(NamedTuple):
 def detect(root: Path, *, framework: str | None = None, package_dir: str | None = None) -> Host:
     """Look at the project in *root*; what is given narrows the search for the rest."""
     files = python_files(root)
-    seen = {path: look(tree, path) for path in main(files) if (tree := parsed(root / path, WORDS))}
-    apps = _ranked(seen, framework, package_dir)
-    candidates = packages(main(files))
+    seen: dict[str, Seen] = {}
+    for some in by_weight(files):
+        seen |= {path: look(tree, path) for path in some if (tree := parsed(root / path, WORDS))}
+        candidates = packages(some) or folders(some)
+        apps = _ranked(seen, framework, package_dir)
+        if apps or candidates:
+            break
     place = _given(package_dir) or _package(apps[0] if apps else None, root, set(files), candidates, seen)
     keeper = kept(root, place.value or "app")
     found = _given(framework) or _framework(apps, seen, keeper.names)
@@ -86,14 +90,16 @@ def _framework(apps: list[App], seen: dict[str, Seen], required: frozenset[str])
 def _package(app: App | None, root: Path, files: set[str], candidates: list[str], seen: dict[str, Seen]) -> Guess:
     if app and (package := package_of(app.file, files)) and is_allowed(package):
         return Guess(package, "sure", f"{app.file} is in it")
-    if len(candidates) == 1:
+    if len(candidates) == 1 and f"{candidates[0]}/__init__.py" in files:
         return Guess(candidates[0], "sure" if app is None else "likely", "the only package here")
     if app and (inside := _without_init(app.file, seen)):
         return Guess(inside, "likely", f"{app.file} is in it, and it is imported by its name")
     near = [c for c in candidates if app and _imports(seen[app.file], c)]
     if len(near) == 1:
         return Guess(near[0], "likely", f"{app.file} imports it" if app else "")
-    return Guess("", "unsure", "several packages" if candidates else "no package (a folder with an __init__.py)")
+    if any(f"{candidate}/__init__.py" in files for candidate in candidates):
+        return Guess("", "unsure", "there are several packages")
+    return Guess("", "unsure", "no folder has an __init__.py")
 
 
 def _without_init(file: str, seen: dict[str, Seen]) -> str:

@@ -4,6 +4,7 @@ Judged in a scratch repository laid over the files, so that neither the user's o
 his colleagues don't have, count.
 """
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -13,11 +14,21 @@ SECRETS, EXAMPLE, KEPT = ".env*", "!.env.example", ".speech/"
 
 
 def git(cwd: Path, *argv: str, given: str | None = None) -> str | None:
-    """What git says, or None where it refuses.  Raises FileNotFoundError without git."""
+    """What git says, or None outside of a repository.  Raises ValueError for what else it dies of, FileNotFoundError
+    without git."""
     done = subprocess.run(
-        ["git", *argv], cwd=cwd, input=given, capture_output=True, text=True, encoding="utf-8", errors="surrogateescape"
+        ["git", *argv],
+        cwd=cwd,
+        env=os.environ | {"LC_ALL": "C"},
+        input=given,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="surrogateescape",
     )
-    return done.stdout if done.returncode in (0, 1) else None
+    if done.returncode > 1 and "not a git repository" not in done.stderr:
+        raise ValueError(done.stderr)
+    return None if done.returncode > 1 else done.stdout
 
 
 def top(dest: Path) -> Path:
@@ -45,7 +56,7 @@ def missing(dest: Path, package_dir: str, import_root: str) -> list[str]:
     kept = {".speech/audio", f"{import_root}/.speech/audio".removeprefix("./")}
     now = ignored(dest, secrets | examples | kept)
     lines = []
-    if not secrets <= now:
+    if not secrets <= now and SECRETS not in _lines(dest):
         lines = [SECRETS, EXAMPLE, *_exceptions(dest)]
     elif examples & now:
         lines = [EXAMPLE]
@@ -54,12 +65,16 @@ def missing(dest: Path, package_dir: str, import_root: str) -> list[str]:
 
 def _exceptions(dest: Path) -> Iterator[str]:
     """The last line that matches wins: what ``.env*`` would newly ignore has to be let in again after it."""
-    file = dest / ".gitignore"
-    lines = file.read_text("utf-8", errors="replace").splitlines() if file.exists() else []
+    lines = _lines(dest)
     yield from dict.fromkeys(line for line in lines if line.startswith("!") and ".env" in line and line != EXAMPLE)
     tracked = [path for path in (git(dest, "ls-files", "-z") or "").split("\0") if ".env" in path]
     shared = {_of_env(path) for path in set(tracked) - ignored(dest, tracked)} - {"", ".env"}
     yield from sorted(f"!/{path}" for path in shared if not path.endswith(".env.example") and f"!{path}" not in lines)
+
+
+def _lines(dest: Path) -> list[str]:
+    file = dest / ".gitignore"
+    return file.read_text("utf-8-sig", errors="replace").splitlines() if file.is_file() else []
 
 
 def _of_env(path: str) -> str:

@@ -1,6 +1,7 @@
 """What is left to do by hand after ``add``: dependencies, the lines for the app, a first word."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,15 +22,20 @@ class Step(NamedTuple):
 # In a route, per framework, as docs/frameworks.md has it.
 ROUTES = {
     "fastapi": [
+        "from typing import Annotated",
+        "from fastapi import Depends",
         "from {m}.speech import SpeechClient",
         "from {m}.speech.web import get_speech",
-        "async def hello(speech: Annotated[SpeechClient, Depends(get_speech)]): ...",
+        "async def hello(speech: Annotated[SpeechClient, Depends(get_speech)]):",
+        '    audio = await speech.synthesize("Hello")',
     ],
     "litestar": [
+        "from litestar.di import Provide",
         "from {m}.speech import SpeechClient",
         "from {m}.speech.web import get_speech",
         '@get("/hello", dependencies={{"speech": Provide(get_speech)}})',
-        "async def hello(speech: SpeechClient) -> ...: ...",
+        "async def hello(speech: SpeechClient) -> bytes:",
+        '    return (await speech.synthesize("Hello")).data',
     ],
     "flask": ["from {m}.speech.web import get_speech", 'audio = get_speech().synthesize("Hello")'],
     "django": [
@@ -55,7 +61,9 @@ def steps(dest: Path, host: Host, answers: dict[str, Any], needs: list[str]) -> 
     speak = f'python -m {name}.speech speak "It works" --sandbox'
     redis = ["export REDIS_URL=redis://localhost:6379/0"] if answers["cache_backend"] == "redis" else []
     found.append(Step("A first word, without a key:", redis + [speak if root == "." else f"cd {root} && {speak}"]))
-    found.append(Step("Later versions, after you have committed this:", [f"copier-elevenlabs update {dest}"]))
+    found.append(
+        Step("Later versions, once this is committed:", [f"copier-elevenlabs update {shlex.quote(str(dest))}"])
+    )
     return found
 
 
@@ -65,17 +73,23 @@ def _lines(templates: list[str], name: str) -> list[str]:
 
 def install_dependencies(host: Host, package_dir: str, needs: list[str]) -> Step:
     """The command of the tool that keeps them, run in the folder where it does."""
-    file = os.path.relpath(f"{package_dir}/speech/requirements.txt", host.dependencies_in).replace(os.sep, "/")
+    file = _from(host.dependencies_in, f"{package_dir}/speech/requirements.txt")
+    there = host.dependencies.why
+    line = _from(f"{host.dependencies_in}/{there}/..", f"{package_dir}/speech/requirements.txt")
     quoted = " ".join(f'"{need}"' for need in needs)
     what, command = {
         "uv": ("Dependencies:", f"uv add -r {file}"),
         "poetry": ("Dependencies:", f"poetry add {quoted}"),
         "pdm": ("Dependencies:", f"pdm add {quoted}"),
         "Pipfile": ("Dependencies:", f"pipenv install -r {file}"),
-        "requirements.txt": (f"Dependencies, with a line -r {file} in requirements.txt:", f"pip install -r {file}"),
+        "requirements.txt": (f"Dependencies, also as a line in {there}: -r {line}", f"pip install -r {file}"),
         "none": ("Dependencies:", f"pip install -r {file}"),
     }.get(host.dependencies.value, (_by_hand(host, file), f"pip install -r {file}"))
     return Step(what, [command if host.dependencies_in == "." else f"cd {host.dependencies_in} && {command}"])
+
+
+def _from(folder: str, file: str) -> str:
+    return os.path.relpath(file, folder).replace(os.sep, "/")
 
 
 def _by_hand(host: Host, file: str) -> str:

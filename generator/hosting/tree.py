@@ -48,10 +48,10 @@ def parsed(file: Path, words: Set[bytes]) -> ast.Module | None:
         return None
 
 
-def main(files: list[str]) -> list[str]:
-    """Without tests, examples and the like: their applications are not the project's, unless there is nothing else."""
+def by_weight(files: list[str]) -> tuple[list[str], list[str]]:
+    """The project proper; then with examples and the like, for where there is nothing else.  Never tests."""
     untested = [path for path in files if not any(TESTS.fullmatch(part) for part in path.split("/"))]
-    return [path for path in untested if not ASIDE & set(path.split("/"))] or untested
+    return [path for path in untested if not ASIDE & set(path.split("/"))], untested
 
 
 def packages(files: list[str]) -> list[str]:
@@ -59,6 +59,11 @@ def packages(files: list[str]) -> list[str]:
     folders = {path.rpartition("/")[0] for path in files if path.endswith("/__init__.py")}
     tops = [folder for folder in folders if folder.rpartition("/")[0] not in folders]
     return sorted(folder for folder in tops if is_allowed(folder))
+
+
+def folders(files: list[str]) -> list[str]:
+    """Where modules lie that are in no package: somebody may import them as one."""
+    return sorted({folder for path in files if (folder := path.rpartition("/")[0]) and is_allowed(folder)})
 
 
 def package_of(path: str, files: Set[str]) -> str | None:
