@@ -40,21 +40,23 @@ def _kind(folder: Path) -> tuple[str, str] | None:
     tools, backend = pyproject.get("tool", {}), str(pyproject.get("build-system", {}).get("build-backend", ""))
     if table := next((name for name in ("uv", "poetry", "pdm") if _declares(pyproject, name)), None):
         return table, f"[tool.{table}] in pyproject.toml"
-    if "project" in pyproject and "dependencies" not in pyproject["project"].get("dynamic", ()):
+    required = next((name for name in REQUIREMENTS if (folder / name).is_file()), None)
+    project = pyproject.get("project", {})
+    if "dependencies" in project or (project and not required and not project.get("dynamic")):
         kind = next((kind for name, kind in BACKENDS.items() if backend.startswith(name)), "pyproject")
         kind = "hatch" if "hatch" in tools else kind if backend else "setuptools"
         return kind, f"[project] in pyproject.toml, built by {backend or 'setuptools'}"
-    if file := next((name for name in REQUIREMENTS if (folder / name).is_file()), None):
-        return "requirements.txt", file
+    if required:
+        return "requirements.txt", required
     if "options" in _sections(folder / "setup.cfg"):
         return "setuptools", "setup.cfg"
     if (folder / "setup.py").is_file():
         return "setup.py", "setup.py"
-    return ("setuptools", "[project] in pyproject.toml") if "project" in pyproject else None
+    return ("setuptools", "[project] in pyproject.toml") if project else None
 
 
 def _declares(pyproject: dict[str, Any], tool: str) -> bool:
-    """A table that speaks of dependencies: `[tool.poetry]` alone may be a leftover beside `[project]`."""
+    """``[tool.poetry]`` holds a project by itself; the others only say how ``[project]`` is worked on."""
     return tool in pyproject.get("tool", {}) and (tool == "poetry" or "project" in pyproject)
 
 

@@ -41,7 +41,7 @@ def detect(root: Path, *, framework: str | None = None, package_dir: str | None 
         apps = _ranked(seen, framework, package_dir)
         if apps or candidates:
             break
-    place = _given(package_dir) or _package(apps[0] if apps else None, root, set(files), candidates, seen)
+    place = _given(package_dir) or _package(apps, set(files), candidates, seen)
     keeper = kept(root, place.value or "app")
     found = _given(framework) or _framework(apps, seen, keeper.names)
     app = next((app for app in apps if app.framework == found.value), None)
@@ -87,16 +87,19 @@ def _framework(apps: list[App], seen: dict[str, Seen], required: frozenset[str])
     return Guess("none", "likely", "no web framework is made, imported or required")
 
 
-def _package(app: App | None, root: Path, files: set[str], candidates: list[str], seen: dict[str, Seen]) -> Guess:
+def _package(apps: list[App], files: set[str], candidates: list[str], seen: dict[str, Seen]) -> Guess:
+    if len({app.framework for app in apps}) > 1:
+        return Guess("", "unsure", "there are several applications")
+    app = apps[0] if apps else None
     if app and (package := package_of(app.file, files)) and is_allowed(package):
         return Guess(package, "sure", f"{app.file} is in it")
-    if len(candidates) == 1 and f"{candidates[0]}/__init__.py" in files:
-        return Guess(candidates[0], "sure" if app is None else "likely", "the only package here")
     if app and (inside := _without_init(app.file, seen)):
         return Guess(inside, "likely", f"{app.file} is in it, and it is imported by its name")
-    near = [c for c in candidates if app and _imports(seen[app.file], c)]
-    if len(near) == 1:
-        return Guess(near[0], "likely", f"{app.file} imports it" if app else "")
+    if len(candidates) == 1 and f"{candidates[0]}/__init__.py" in files:
+        return Guess(candidates[0], "sure" if app is None else "likely", "the only package here")
+    near = [candidate for candidate in candidates if app and _imports(seen[app.file], candidate)]
+    if app and len(near) == 1:
+        return Guess(near[0], "likely", f"{app.file} imports it")
     if any(f"{candidate}/__init__.py" in files for candidate in candidates):
         return Guess("", "unsure", "there are several packages")
     return Guess("", "unsure", "no folder has an __init__.py")
