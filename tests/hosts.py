@@ -48,12 +48,14 @@ FASTAPI = Host(
         ".envrc": "dotenv\n",
         "src/shop/__init__.py": "",
         "src/shop/main.py": (
-            '"""The shop."""\r\n\r\nimport fastapi as web\r\n\r\napp = web.FastAPI(\r\n    title="Shop",\r\n)\r\n\r\n\r\n'
+            '"""The shop."""\r\n\r\nimport fastapi as web\r\n\r\n'
+            'app = web.FastAPI(\r\n    title="Shop",\r\n)\r\n\r\n\r\n'
             '@app.get("/")\r\nasync def home() -> dict[str, str]:\r\n    return {"shop": "open"}\r\n'
         ),
         "tests/test_main.py": (
             "from fastapi.testclient import TestClient\nfrom shop.main import app\n\n\n"
-            'def test_home():\n    with TestClient(app) as client:\n        assert client.get("/").json() == {"shop": "open"}\n'
+            "def test_home():\n    with TestClient(app) as client:\n"
+            '        assert client.get("/").json() == {"shop": "open"}\n'
         ),
     },
     framework="fastapi",
@@ -144,7 +146,8 @@ DJANGO = Host(
         "backend/market/settings/local.py": "from .base import *\n\nDEBUG = True\n",
         "backend/market/urls.py": (
             "from django.urls import path\nfrom stalls import views\n\n"
-            'urlpatterns = [path("", views.home), path("say/<text>", lambda *given, **named: views.say(*given, **named))]\n'
+            'say = path("say/<text>", lambda *given, **named: views.say(*given, **named))\n'
+            'urlpatterns = [path("", views.home), say]\n'
         ),
         "backend/market/asgi.py": (
             "import os\n\nfrom django.core.asgi import get_asgi_application\n\n"
@@ -186,7 +189,8 @@ LITESTAR = Host(
         "radio/app.py": (
             "# -*- coding: latin-1 -*-\nfrom litestar import Litestar, get\n\n\n"
             "@get('/')\nasync def home() -> str:\n    return 'on air, caf\xe9'\n\n\n"
-            "routes = [home]\n\n\ndef create_app() -> Litestar:\n    station: Litestar = Litestar(routes)\n    return station\n"
+            "routes = [home]\n\n\ndef create_app() -> Litestar:\n"
+            "    station: Litestar = Litestar(routes)\n    return station\n"
         ).encode("latin-1"),
         "tests/test_radio.py": (
             "from litestar.testing import TestClient\nfrom radio.app import create_app\n\n\n"
@@ -225,7 +229,7 @@ WORKER = Host(
         "jobs/__init__.py": "",
         "jobs/__main__.py": "import sys\n\nfrom .work import work\n\nprint(work(sys.argv[1]))\n",
         "jobs/work.py": "def work(text):\n    return text.upper()\n",
-        "tests/test_work.py": "from jobs.work import work\n\n\ndef test_work():\n    assert work('a').startswith('A')\n",
+        "tests/test_work.py": "from jobs.work import work\n\n\ndef test_work():\n    assert work('a') == 'A'\n",
     },
     framework="none",
     package_dir="jobs",

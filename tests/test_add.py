@@ -56,7 +56,7 @@ def paste(project: Path, step: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("host", HOSTS.values(), ids=HOSTS)
 def test_a_host_keeps_its_bytes_and_tests_and_speaks(template: Template, tmp_path: Path, host: Host) -> None:
-    """Detected; only the shown lines appended; its tests pass before and after; the pasted lines answer in its app."""
+    """Detected; only the shown lines appended; its tests pass before and after; its app speaks."""
     project = build(tmp_path / "host", host.tree)
     own_tests(project, host)
     before = files(project)
@@ -73,9 +73,9 @@ def test_a_host_keeps_its_bytes_and_tests_and_speaks(template: Template, tmp_pat
     for step in said["next"]:
         if step["file"]:
             paste(project, step)
+    own_tests(project, host)
     with (project / host.routes).open("a") as routes:
         routes.write(host.route)
-    own_tests(project, host)
     assert says_hello(project, host)
 
 
@@ -166,7 +166,7 @@ def test_dry_run_writes_nothing_and_its_diff_is_what_is_written(template: Templa
 
 
 def test_says_before_it_writes_and_ends_with_lines_to_paste(template: Template, tmp_path: Path) -> None:
-    """In a pipe: no colour, what was found, each file and line, then the steps; the package found is the one asked for."""
+    """In a pipe: no colour, what was found, each file and line, then the steps, all of the package that was named."""
     project = build(tmp_path / "host", MONOREPO.tree)
     done = add(template, project, "--yes", "-d", "package_dir=apps/mill/mill", "-d", "cache_backend=redis")
     found, shown, left = done.stdout.partition("+ ./")[0], done.stdout, done.stdout.partition("Written. Next:")[2]
@@ -259,7 +259,7 @@ left = None
 
 def stop(event, given):
     global left
-    if event != "open" or left is None or not str(given[0]).startswith(str(dest)) or given[1] not in ("wb", "ab"):
+    if event != "open" or left is None or not str(given[0]).startswith(str(dest)) or given[1] not in ("w", "a"):
         return
     left -= 1
     if left < 0 and interrupted:
@@ -292,7 +292,7 @@ with adding.staged(dest, host, adding.answers_for(host, {}, ask=False), ask=Fals
 
 @pytest.mark.parametrize("how", ["interrupted", "full"])
 def test_stopped_at_any_file_leaves_every_byte(template: Template, tmp_path: Path, how: str) -> None:
-    """A full disk, or Ctrl-C, at each of the files in turn, new or appended to: all is as it was, and it can be done."""
+    """A full disk, or Ctrl-C, at each file in turn, new or appended to: all is as it was, and it can be done again."""
     project = build(tmp_path / "host", FLASK.tree)
     done = run(sys.executable, "-c", BREAKING, project, how, cwd=template.path)
     written = len(set(files(project)) - set(FLASK.tree))

@@ -90,7 +90,7 @@ def show(addition: "Addition", patch: str) -> None:
     """What will be written: as a diff, or as files by folder and lines."""
     typer.echo()
     if patch:
-        typer.echo(patch, nl=False)
+        typer.echo(patch.encode("utf-8", "surrogateescape"), nl=False)  # as bytes: line ends are part of it
     else:
         for folder, names in by_folder(addition.new).items():
             typer.echo(textwrap.fill(" ".join(names), 96, initial_indent=f"+ {folder}  ", subsequent_indent="    "))

@@ -143,7 +143,8 @@ def diff(addition: Addition) -> str:
             (after / one.path).write_bytes((one.before or b"") + one.tail)
             if one.before is not None:
                 (before / one.path).write_bytes(one.before)
-        return git(Path(scratch), "diff", "--no-index", "--no-prefix", "--no-ext-diff", "--no-color", "a", "b") or ""
+        plainly = ("--no-prefix", "--no-ext-diff", "--no-color", "--binary")
+        return git(Path(scratch), "diff", "--no-index", *plainly, "a", "b") or ""
 
 
 def write(addition: Addition) -> None:

@@ -38,7 +38,7 @@ def detect(root: Path, *, framework: str | None = None, package_dir: str | None 
     for some in by_weight(files):
         seen |= {path: look(tree, path) for path in some if (tree := parsed(root / path, WORDS))}
         candidates = packages(some) or folders(some)
-        apps = _ranked(seen, framework, package_dir)
+        apps = _ranked(root, seen, framework, package_dir)
         if apps or candidates:
             break
     place = _given(package_dir) or _package(apps, set(files), candidates, seen)
@@ -46,17 +46,21 @@ def detect(root: Path, *, framework: str | None = None, package_dir: str | None 
     found = _given(framework) or _framework(apps, seen, keeper.names)
     app = next((app for app in apps if app.framework == found.value), None)
     needs = Guess(keeper.kind, "likely" if keeper.kind in ("setuptools", "none") else "sure", keeper.why)
-    return Host(found, place, app, needs, keeper.folder, tuple(sorted({*candidates, place.value} - {""})))
+    could_be = {*candidates, place.value} if place.value != package_dir else {*candidates}
+    return Host(found, place, app, needs, keeper.folder, tuple(sorted(could_be - {""})))
 
 
 def _given(value: str | None) -> Guess | None:
     return Guess(value, "sure", "given") if value else None
 
 
-def _ranked(seen: dict[str, Seen], framework: str | None, package_dir: str | None) -> list[App]:
+def _ranked(root: Path, seen: dict[str, Seen], framework: str | None, package_dir: str | None) -> list[App]:
     """The likeliest application first: named in a manage.py, then by the names of files, then by depth."""
     apps = [app for one in seen.values() for app in one.apps if framework in (None, app.framework)]
-    apps = [app for app in apps if not package_dir or f"{app.file}/".startswith(f"{package_dir}/")] or apps
+    if package_dir:
+        inside = [app for app in apps if app.file.startswith(f"{package_dir}/")]
+        project = kept(root, package_dir).folder
+        apps = inside or [app for app in apps if kept(root, app.file).folder == project]
     named = {name for one in seen.values() for name in one.settings}
     return sorted(apps, key=lambda app: (not _is_named(app, named), not app.name, _entrance(app), app.file.count("/")))
 
