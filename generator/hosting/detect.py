@@ -37,8 +37,11 @@ def detect(root: Path, *, framework: str | None = None, package_dir: str | None 
     seen: dict[str, Seen] = {}
     for some in by_weight(files):
         seen |= {path: look(tree, path) for path in some if (tree := parsed(root / path, WORDS))}
+        if package_dir:
+            project = kept(root, package_dir).folder
+            seen = {path: one for path, one in seen.items() if kept(root, path).folder == project}
         candidates = packages(some) or folders(some)
-        apps = _ranked(root, seen, framework, package_dir)
+        apps = _ranked(seen, framework, package_dir)
         if apps or candidates:
             break
     place = _given(package_dir) or _package(apps, set(files), candidates, seen)
@@ -54,13 +57,10 @@ def _given(value: str | None) -> Guess | None:
     return Guess(value, "sure", "given") if value else None
 
 
-def _ranked(root: Path, seen: dict[str, Seen], framework: str | None, package_dir: str | None) -> list[App]:
+def _ranked(seen: dict[str, Seen], framework: str | None, package_dir: str | None) -> list[App]:
     """The likeliest application first: named in a manage.py, then by the names of files, then by depth."""
     apps = [app for one in seen.values() for app in one.apps if framework in (None, app.framework)]
-    if package_dir:
-        inside = [app for app in apps if app.file.startswith(f"{package_dir}/")]
-        project = kept(root, package_dir).folder
-        apps = inside or [app for app in apps if kept(root, app.file).folder == project]
+    apps = [app for app in apps if package_dir and app.file.startswith(f"{package_dir}/")] or apps
     named = {name for one in seen.values() for name in one.settings}
     return sorted(apps, key=lambda app: (not _is_named(app, named), not app.name, _entrance(app), app.file.count("/")))
 
