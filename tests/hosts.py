@@ -28,7 +28,7 @@ class Host(NamedTuple):
     dependencies: str
     installs: str  # how the printed command begins
     tests: tuple[str, ...]
-    serve: tuple[str, ...]
+    serve: tuple[str, ...]  # none where another host shows the same
     folder: str = "."
     path: str = "."
     routes: str = ""
@@ -273,10 +273,8 @@ MONOREPO = Host(
     dependencies="pdm",
     installs='cd apps/api && pdm add "elevenlabs>=',
     tests=(*PYTEST, "tests"),
-    serve=("-m", "uvicorn", "gate.web.server:web", "--log-level", "warning", "--port"),
+    serve=(),
     folder="apps/api",
-    routes="apps/api/gate/web/server.py",
-    route=FASTAPI.route.replace("shop.", "gate.").replace("@app", "@web"),
 )
 
 HOSTS = {

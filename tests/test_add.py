@@ -74,6 +74,8 @@ def test_a_host_keeps_its_bytes_and_tests_and_speaks(template: Template, tmp_pat
         if step["file"]:
             paste(project, step)
     own_tests(project, host)
+    if not host.serve:
+        return
     with (project / host.routes).open("a") as routes:
         routes.write(host.route)
     assert says_hello(project, host)
@@ -138,14 +140,16 @@ def test_updates_by_plain_copier_leave_another_templates_answers_alone(changeabl
 
 
 def test_renders_what_copier_renders(template: Template, tmp_path: Path) -> None:
-    """The same bytes as by plain Copier, but for the recorded source."""
-    project = build(tmp_path / "host", WORKER.tree)
+    """The same bytes as by plain Copier, but for the recorded source; what git would do to them is said."""
+    project = build(tmp_path / "host", {**WORKER.tree, ".gitignore": "*.json\n", ".env": "A=1\n"})
     said = added(template, project, "-d", "cache_backend=disk", "-d", "metrics=none")
     plain = template.copy(tmp_path / "plain", said["answers"])
     wanted, got = files(plain), files(project)
 
     assert set(said["written"]) == set(wanted)
     assert [name for name, content in wanted.items() if got[name] != content] == [RECORD]
+    assert "your .gitignore keeps jobs/speech/MANIFEST.json and 2 more out" in said["notes"][0]
+    assert ".env is tracked" in said["notes"][1]
 
 
 def test_dry_run_writes_nothing_and_its_diff_is_what_is_written(template: Template, tmp_path: Path) -> None:

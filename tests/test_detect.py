@@ -8,7 +8,8 @@ from hosts import DJANGO, HOSTS, MONOREPO, Host, Tree, build
 from rendering import commit, git, run
 
 from generator.hosting.appending import tail, variables
-from generator.hosting.dependencies import kept
+from generator.hosting.apps import App
+from generator.hosting.dependencies import kept, setuptools_file
 from generator.hosting.detect import detect
 from generator.hosting.ignoring import ignored, missing
 from generator.hosting.modules import import_root, module
@@ -72,11 +73,13 @@ APPS: dict[str, tuple[Tree, tuple[str, str, int, int, str, str]]] = {
 
 
 @pytest.mark.parametrize(("tree", "app"), APPS.values(), ids=APPS)
-def test_finds_where_the_application_is_made(tmp_path: Path, tree: Tree, app: tuple[str, ...]) -> None:
+def test_finds_where_the_application_is_made(
+    tmp_path: Path, tree: Tree, app: tuple[str, str, int, int, str, str]
+) -> None:
     """By resolved imports, wherever it is and whatever it is called."""
     host = detect(grown(tmp_path, tree))
 
-    assert host.app == app
+    assert host.app == App(*app)
     assert (host.framework.value, host.framework.sure) == (app[0], "sure")
 
 
@@ -171,11 +174,12 @@ def test_what_no_parser_reads_is_passed_over(tmp_path: Path) -> None:
     (root / "a/round").symlink_to(root)
     (root / "a/link.py").symlink_to(root / "other/lib/app.py")
 
-    assert detect(root).app == ("flask", "a/__init__.py", 3, 3, "app", "")
+    assert detect(root).app == App("flask", "a/__init__.py", 3, 3, "app")
 
 
 POETRY = '[tool.poetry]\nname = "x"\n[tool.poetry.dependencies]\nflask = "^3"\n'
 PROJECT = '[project]\nname = "x"\ndependencies = ["Flask>=3"]\n'
+BUILT = "[build-system]\nbuild-backend = "
 KEPT: dict[str, tuple[Tree, str, str]] = {
     "uv": ({"uv.lock": "", "pyproject.toml": PROJECT}, "uv", "uv.lock"),
     "uv without a lock": ({"pyproject.toml": PROJECT + "[tool.uv]\n"}, "uv", "[tool.uv] in pyproject.toml"),
@@ -242,6 +246,21 @@ def test_imports_start_at_the_first_folder_with_an_init(tmp_path: Path, host: Ho
 
     assert module(root, host.package_dir) == host.package_dir.rpartition("/")[2]
     assert (root / import_root(root, host.package_dir)).samefile(root / host.folder / host.path)
+
+
+BUILT_BY_SETUPTOOLS: dict[str, tuple[Tree, str]] = {
+    "pyproject.toml": ({"pyproject.toml": PROJECT + BUILT + "'setuptools.build_meta'\n"}, "pyproject.toml"),
+    "setup.cfg": ({"setup.cfg": "[options]\n", "pyproject.toml": BUILT + "'setuptools.build_meta'\n"}, "setup.cfg"),
+    "setup.py": ({"setup.py": ""}, "setup.py"),
+    "never built": ({"pyproject.toml": PROJECT}, ""),
+    "another": ({"pyproject.toml": PROJECT + BUILT + "'hatchling.build'\n", "setup.py": ""}, ""),
+}
+
+
+@pytest.mark.parametrize(("tree", "file"), BUILT_BY_SETUPTOOLS.values(), ids=BUILT_BY_SETUPTOOLS)
+def test_knows_who_leaves_data_files_out_of_a_wheel(tmp_path: Path, tree: Tree, file: str) -> None:
+    """setuptools does, unless it is told: without catalogue.json the package does not start."""
+    assert setuptools_file(grown(tmp_path, tree)) == file
 
 
 # --- .gitignore, as git judges it ---

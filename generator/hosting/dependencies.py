@@ -66,6 +66,20 @@ def _of_workspace(root: Path, folders: list[str], kind: str, why: str) -> str:
     return locked if locked and "pyproject" in why else kind
 
 
+def setuptools_file(folder: Path) -> str:
+    """Where setuptools, if it builds this project, is told of package data, which it leaves out of a wheel by default;
+    else empty."""
+    pyproject = read(folder / "pyproject.toml")
+    backend = str(pyproject.get("build-system", {}).get("build-backend", ""))
+    if backend and not backend.startswith("setuptools"):
+        return ""
+    if "options" in _sections(folder / "setup.cfg"):
+        return "setup.cfg"
+    if backend and "project" in pyproject:
+        return "pyproject.toml"
+    return "setup.py" if (folder / "setup.py").is_file() else ""
+
+
 def read(pyproject: Path) -> dict[str, Any]:
     """Empty for a file that is not there or is not TOML."""
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .apps import App
+from .dependencies import setuptools_file
 from .detect import Host
 from .modules import import_root, module
 
@@ -50,11 +51,22 @@ ROUTES = {
 }
 
 
+# catalogue.json and the like: tried with setuptools' own wheels.
+PACKAGE_DATA = {
+    "": [],
+    "pyproject.toml": ["[tool.setuptools.package-data]", '"*" = ["*.json", "*.lua", "*.html"]'],
+    "setup.cfg": ["[options.package_data]", "* = *.json, *.lua, *.html"],
+    "setup.py": ['package_data={"": ["*.json", "*.lua", "*.html"]},'],
+}
+
+
 def steps(dest: Path, host: Host, answers: dict[str, Any], needs: list[str]) -> list[Step]:
     """In the order they are done; *needs* are the lines of the rendered requirements.txt."""
     name, root = module(dest, answers["package_dir"]), import_root(dest, answers["package_dir"])
     framework = answers["framework"]
     found = [install_dependencies(host, answers["package_dir"], needs)]
+    if data := PACKAGE_DATA[built_by := setuptools_file(dest / host.dependencies_in)]:
+        found.append(Step(f"If you build a wheel, in {built_by}, for setuptools leaves data files out:", data))
     if framework != "none":
         found.append(_into_the_app(dest, host.app, framework, name))
     found.append(Step("In your code:" if framework == "none" else "In your routes:", _lines(ROUTES[framework], name)))
