@@ -34,7 +34,7 @@ def add(
 
     copier-elevenlabs add . --dry-run --diff
 
-    copier-elevenlabs add backend --yes -d pricing_tier=pro -d package_dir=src/shop
+    copier-elevenlabs add . --yes -d pricing_tier=pro -d package_dir=src/shop
     """
     given = pairs(data or [])
     ask = sys.stdin.isatty() and not (defaults or yes or as_json)
@@ -66,11 +66,9 @@ def add(
 
 
 def which_package(host: "Host") -> str:
-    there = ", ".join(host.candidates) or "none here; make a folder for it first"
+    question = f"Folder of your package ({', '.join(host.candidates) or 'none here: make one first'})"
     try:
-        return str(
-            typer.prompt(f"Folder of your package ({there})", default=next(iter(host.candidates), None), err=True)
-        )
+        return str(typer.prompt(question, default=next(iter(host.candidates), None), err=True))
     except typer.Abort:
         raise KeyboardInterrupt from None
 

@@ -99,7 +99,8 @@ def staged(dest: Path, host: Host, answers: dict[str, Any], *, ask: bool) -> Ite
         aside = Path(folder) / "project"
         rendered = copying.render(aside, answers, ask=ask, quiet=True)
         told, new = rendered["answers"], rendered["files"]
-        host = detect(dest, framework=told["framework"], package_dir=told["package_dir"])
+        answered = detect(dest, framework=told["framework"], package_dir=told["package_dir"])
+        host = answered._replace(framework=host.framework, package_dir=host.package_dir)  # and their reasons
         refuse_a_place(dest, told["package_dir"], host)
         speech = aside / told["package_dir"] / "speech"
         appended = list(_appended(dest, told, (speech / ".env.example").read_text("utf-8")))

@@ -62,8 +62,16 @@ def _declares(pyproject: dict[str, Any], tool: str) -> bool:
 
 def _of_workspace(root: Path, folders: list[str], kind: str, why: str) -> str:
     """A member's own pyproject.toml, but the lock of the workspace above it."""
-    locked = next((LOCKS[n] for n in LOCKS for f in folders if n != "Pipfile" and (root / f / n).is_file()), None)
+    above = [*(root / folder for folder in folders), *_above(root.resolve())]
+    locked = next((LOCKS[n] for n in LOCKS for f in above if n != "Pipfile" and (f / n).is_file()), None)
     return locked if locked and "pyproject" in why else kind
+
+
+def _above(root: Path) -> list[Path]:
+    """Up to the top of the repository that *root* is a part of."""
+    folders = [root, *root.parents]
+    top = next((index for index, folder in enumerate(folders) if (folder / ".git").exists()), 0)
+    return folders[1 : top + 1]
 
 
 def setuptools_file(folder: Path) -> str:

@@ -24,19 +24,22 @@ class Step(NamedTuple):
 ROUTES = {
     "fastapi": [
         "from typing import Annotated",
-        "from fastapi import Depends",
+        "from fastapi import Depends, Response",
         "from {m}.speech import SpeechClient",
         "from {m}.speech.web import get_speech",
-        "async def hello(speech: Annotated[SpeechClient, Depends(get_speech)]):",
+        "async def hello(speech: Annotated[SpeechClient, Depends(get_speech)]) -> Response:",
         '    audio = await speech.synthesize("Hello")',
+        "    return Response(audio.data, media_type=audio.media_type)",
     ],
     "litestar": [
+        "from litestar import Response, get",
         "from litestar.di import Provide",
         "from {m}.speech import SpeechClient",
         "from {m}.speech.web import get_speech",
         '@get("/hello", dependencies={{"speech": Provide(get_speech)}})',
-        "async def hello(speech: SpeechClient) -> bytes:",
-        '    return (await speech.synthesize("Hello")).data',
+        "async def hello(speech: SpeechClient) -> Response[bytes]:",
+        '    audio = await speech.synthesize("Hello")',
+        "    return Response(audio.data, media_type=audio.media_type)",
     ],
     "flask": ["from {m}.speech.web import get_speech", 'audio = get_speech().synthesize("Hello")'],
     "django": [
@@ -73,9 +76,8 @@ def steps(dest: Path, host: Host, answers: dict[str, Any], needs: list[str]) -> 
     speak = f'python -m {name}.speech speak "It works" --sandbox'
     redis = ["export REDIS_URL=redis://localhost:6379/0"] if answers["cache_backend"] == "redis" else []
     found.append(Step("A first word, without a key:", redis + [speak if root == "." else f"cd {root} && {speak}"]))
-    found.append(
-        Step("Later versions, once this is committed:", [f"copier-elevenlabs update {shlex.quote(str(dest))}"])
-    )
+    update = f"copier-elevenlabs update {shlex.quote(str(dest))}"
+    found.append(Step("Later versions, once this is committed:", [update]))
     return found
 
 
