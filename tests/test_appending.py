@@ -1,4 +1,4 @@
-"""What `add` appends to .gitignore and .env.example: only what is missing, as git judges it, and as the file is written."""
+"""What `add` appends to .gitignore and .env.example: what is missing as git judges it, written as the file is."""
 
 from pathlib import Path
 
