@@ -18,7 +18,7 @@ Json = Annotated[bool, typer.Option("--json", help="Say it as JSON; asks nothing
 
 # Every prompt is an option too.  Which values are right is copier.yml's to say.
 QUESTIONS: dict[str, Any] = {
-    "layout": Annotated[str | None, typer.Option(help="service: a whole project; package: into one that exists.")],
+    "layout": Annotated[str | None, typer.Option(metavar="NAME", help="service (a whole project) or package.")],
     "project_name": Annotated[str | None, typer.Option(metavar="TEXT", help="What a service is called.")],
     "package_name": Annotated[str | None, typer.Option(metavar="NAME", help="Python package of a service.")],
     "package_dir": Annotated[str | None, typer.Option(metavar="FOLDER", help="Folder of the package it goes into.")],
