@@ -122,9 +122,9 @@ class _FileByFile(io.TextIOBase):
         moving = self.isatty()
         if moving:
             self.stream.write("\r\x1b[K")
-        if not per_file:
+        if line.strip() and not per_file:
             self.stream.write(line + "\n")
-        elif moving:
+        elif per_file and moving:
             self.stream.write(line.strip()[:78])
         self.stream.flush()
 
@@ -153,9 +153,9 @@ def one_line(*, as_json: bool = False, stopped: str = "stopped: nothing was writ
     """Whatever goes wrong inside becomes one line and exit code 1: nobody sees a traceback."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         fail(stopped, as_json=as_json)
-    except (typer.Exit, typer.Abort, typer.BadParameter):
+    except (typer.Exit, typer.BadParameter):
         raise
     except Exception as error:  # noqa: BLE001 - whatever Copier, git or the disk says
         fail(reason(error), as_json=as_json)

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -91,12 +92,15 @@ def update(project: Path, answers_file: str, answers: dict[str, Any], *, ref: st
 
 
 def copier() -> ModuleType:
-    """Imported late: it takes most of a second."""
+    """Imported late, for it takes most of a second; and made to do its work once, for an update renders three times."""
     import copier
+    import jinja2
     import yaml
 
     if hasattr(yaml, "CSafeLoader"):  # the catalogue's YAML is a third of a render
         yaml.SafeLoader = yaml.CSafeLoader  # type: ignore[assignment, misc]
+    if not hasattr(jinja2.Environment.compile, "cache_info"):  # it compiles every part of every path anew: a third too
+        jinja2.Environment.compile = cache(jinja2.Environment.compile)  # type: ignore[assignment]
     return copier
 
 

@@ -139,8 +139,8 @@ def test_from_the_first_template_to_todays(tmp_path: Path) -> None:
 
 
 RELEASE = {
-    "template/{{ home_ }}/speech/faults.py": ('"""', '"""Second edition.  '),
-    "template/{{ home_ }}/speech/retry.py": ('"""', '"""Second edition.  '),
+    "template/{{ home_ }}/speech/faults.py": ('"""THE', '"""Second edition.  THE'),
+    "template/{{ home_ }}/speech/retry.py": ('"""Try', '"""Second edition.  Try'),
 }
 
 
@@ -274,6 +274,7 @@ def test_names_what_was_moved(changeable: Template, tmp_path: Path) -> None:
     changeable.release("v2.0.0", RELEASE)
     done = update(project, "--dry-run")
 
+    assert done.exit_code == 0, done.output
     assert "moved     app is lib2 now: nothing of this reaches it there" in done.stdout.splitlines()
 
 

@@ -133,6 +133,19 @@ def test_edits_survive_another_framework_and_backend(renders: Renders, tmp_path:
     assert "# mine, in the middle" in stays.read_text()
 
 
+def test_deleted_files_stay_deleted(renders: Renders, tmp_path: Path) -> None:
+    """By plain `copier update`: it reads _skip_if_exists for them before there are computed answers."""
+    for name, answers in {"service": SERVICES[0], "package": PACKAGES[0]}.items():
+        project = renders.own(answers, tmp_path / name)
+        faults = next(project.rglob("speech/faults.py"))
+        faults.unlink()
+        commit(project)
+        update(project, {"pricing_tier": "pro"})
+
+        assert not faults.exists()
+        assert yaml.safe_load(next(project.glob(".copier-answers*.yml")).read_text())["pricing_tier"] == "pro"
+
+
 def test_new_release_gives_what_a_fresh_copy_gives(changeable: Template, tmp_path: Path) -> None:
     """copy@v1 + update == copy@v2, but for the seeded files, in both layouts."""
     rows = {"service": SERVICES[0], "package": PACKAGES[0]}
