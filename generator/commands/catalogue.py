@@ -2,6 +2,10 @@
 
 from .. import console
 
+EXAMPLES = """
+copier-elevenlabs catalogue
+"""
+
 
 def catalogue() -> None:
     """Not built yet."""

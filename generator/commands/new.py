@@ -9,15 +9,21 @@ import typer
 from .. import console
 from .options import Answers, Data, Defaults, Json, pairs
 
+EXAMPLES = """
+copier-elevenlabs new ../my-voice                                          # asks
+copier-elevenlabs new ../my-voice --defaults -d pricing_tier=pro -d framework=flask
+copier-elevenlabs new ../my-voice --answers answers.yml --json             # for programs
+"""
+
 
 def new(
-    dest: Annotated[Path, typer.Argument(help="Where to: a folder that is new or empty.")],
+    dest: Annotated[Path, typer.Argument(metavar="DEST", help="Where to: a folder that is new or empty.")],
     data: Data = None,
     answers: Answers = None,
     defaults: Defaults = False,
     as_json: Json = False,
 ) -> None:
-    """Render a new project, from the committed state of this template."""
+    """Render a new project from the committed template."""
     given = pairs(data or [])
     ask = not (defaults or as_json)
     with console.one_line(as_json=as_json):

@@ -2,6 +2,10 @@
 
 from .. import console
 
+EXAMPLES = """
+copier-elevenlabs update .
+"""
+
 
 def update() -> None:
     """Not built yet."""
