@@ -3,7 +3,7 @@
 from .. import console
 
 EXAMPLES = """
-copier-elevenlabs add .
+copier-elevenlabs add
 """
 
 

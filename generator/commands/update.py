@@ -3,7 +3,7 @@
 from .. import console
 
 EXAMPLES = """
-copier-elevenlabs update .
+copier-elevenlabs update
 """
 
 

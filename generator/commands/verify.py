@@ -3,7 +3,7 @@
 from .. import console
 
 EXAMPLES = """
-copier-elevenlabs verify .
+copier-elevenlabs verify
 """
 
 
