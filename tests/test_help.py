@@ -1,16 +1,23 @@
 """`--help`, `--version`, completion, and docs/cli.md."""
 
+import os
 import re
 import shlex
+import shutil
 import sys
 import tomllib
+from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+import yaml
 from rendering import ROOT, run
 from typer.main import get_group
 
+from generator import docs
+from generator.catalogue import load
 from generator.cli import COMMANDS, app, name
+from generator.commands.options import CHOICES, complete_answer
 
 GROUP = get_group(app)
 EXAMPLES = [line for module in COMMANDS for line in module.EXAMPLES.strip().splitlines()]
@@ -55,3 +62,63 @@ def test_version() -> None:
     done = cli("--version")
 
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{said}\n", "")
+
+
+def test_docs_are_what_the_code_generates() -> None:
+    """docs/cli.md tells of no option that is no more: `make docs` after a change of a command."""
+    assert docs.TARGET.read_text("utf-8") == docs.page()
+
+
+@pytest.mark.parametrize("command", [name(module) for module in COMMANDS])
+def test_every_parameter_says_what_it_is_for(command: str) -> None:
+    """In the help and the docs; a value is called by a word in capitals, whatever Typer would call it."""
+    context = GROUP.commands[command].make_context(command, [], resilient_parsing=True)
+    records = docs.records(GROUP.commands[command], context)
+
+    assert [names for names, said in records if not said] == []
+    assert [names for names, _ in records if re.search(r"<|\b(TEXT|INTEGER|FLOAT|PATH)\b", names)] == []
+
+
+BASH = """
+source <(copier-elevenlabs --show-completion bash)
+complete_line() {
+    COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+    _copier_elevenlabs_completion copier-elevenlabs
+    echo "${COMPREPLY[@]}"
+}
+complete_line copier-elevenlabs ''
+complete_line copier-elevenlabs new --de
+complete_line copier-elevenlabs catalogue ''
+complete_line copier-elevenlabs new x -d cache
+"""
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
+def test_bash_completes_commands_options_and_values(tmp_path: Path) -> None:
+    """By the very script that `--show-completion` prints, run by bash."""
+    program = tmp_path / "copier-elevenlabs"
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} exec {sys.executable} -m generator "$@"\n')
+    program.chmod(0o755)
+    done = run("bash", "--norc", "-c", BASH, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    commands, options, topics, answers = (line.split() for line in done.stdout.splitlines())
+
+    assert done.stderr == ""
+    assert commands == [name(module) for module in COMMANDS]
+    assert options == ["--defaults"]
+    assert topics == ["plans", "models", "errors", "prices"]
+    assert answers == ["cache_backend=memory", "cache_backend=disk", "cache_backend=redis"]
+
+
+def test_completion_knows_the_answers_that_there_are() -> None:
+    """The questions of copier.yml, each with its choices; the plans are the catalogue's."""
+    questions = yaml.safe_load((ROOT / "copier.yml").read_text("utf-8"))
+    choices = {
+        name: [c["value"] if isinstance(c, dict) else c for c in question["choices"].values()]
+        for name, question in questions.items()
+        if isinstance(question, dict) and isinstance(question.get("choices"), dict)
+    }
+    asked = [name for name, question in questions.items() if isinstance(question, dict) and "help" in question]
+
+    assert {pair.partition("=")[0] for pair in complete_answer("")} == set(asked)
+    assert {name: list(CHOICES[name]) for name in choices} == choices
+    assert set(CHOICES["pricing_tier"]) == set(load()["plans"])

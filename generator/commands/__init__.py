@@ -12,6 +12,7 @@ The module ``plan`` holds two things that ``cli.py`` and the docs look for by na
     \"\"\"
 
   ``--help`` ends with them as they stand, docs/cli.md has them too, and tests/test_help.py parses each one: an example
-  of an option that is no more fails.  At most 96 characters a line.  Arguments get ``metavar="DEST"``, as one writes
-  them.
+  of an option that is no more fails.  At most 96 characters a line.
+
+Arguments, and options that take a value, have a ``metavar`` in capitals (``DEST``, ``FILE``, ``N``).
 """
