@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # eight times as quick, where libyaml is
 FOLDER = files(__package__) / "catalogue"
 TOPICS: dict[str, tuple[str, ...]] = {
     "plans": ("plans", "pools", "concurrency_rules", "limits"),
@@ -30,7 +31,7 @@ def load() -> dict[str, Any]:
     """All files as one mapping, as speech/catalogue.json holds it."""
     catalogue: dict[str, Any] = {}
     for file in sorted(FOLDER.iterdir(), key=lambda file: file.name):
-        catalogue |= yaml.safe_load(file.read_text("utf-8"))
+        catalogue |= yaml.load(file.read_text("utf-8"), LOADER)
     return catalogue
 
 

@@ -57,7 +57,9 @@ shell (bash, zsh, fish, PowerShell).
 {% for param in command.params %}
 - `{{ param[0] }}`: {{ param[1] }}
 {% endfor %}
-{{- "\n" if command.params }}
+{% if command.params %}
+
+{% endif %}
 ```
 {{ command.examples }}
 ```
