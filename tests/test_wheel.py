@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 import yaml
-from rendering import ROOT, Template, git, last_line, run
+from rendering import ROOT, Template, commit, git, last_line, run
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 NO_NETWORK = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "GIT_ALLOW_PROTOCOL": "file"}
@@ -76,6 +76,34 @@ def test_new_from_an_installed_wheel(environment: Environment, wheels: dict[str,
     recorded = yaml.safe_load((tmp_path / "project/.copier-answers.yml").read_text())
     assert (recorded["_src_path"], recorded["_commit"]) == ("gh:copier-elevenlabs/copier-elevenlabs", "v1.0.0")
     assert (module.returncode, module.stdout) == (0, "1.0.0\n"), module.stderr
+
+
+def test_a_later_wheel_brings_a_project_forward(
+    environment: Environment, wheels: dict[str, Path], tmp_path: Path
+) -> None:
+    """What the release changed arrives, what its owner changed stays, the network cut; an older wheel says so."""
+    project, faults = tmp_path / "project", tmp_path / "project/src/my_voice/speech/faults.py"
+    environment.install(wheels["1.0.0"])
+    assert environment.cli("new", project, "--defaults", "-d", "framework=none").returncode == 0
+    faults.write_text(f"{faults.read_text('utf-8')}\n# mine\n", "utf-8")
+    commit(project, "mine")
+    environment.install(wheels["1.1.0"])
+    updated = environment.cli("update", project, "--yes")
+
+    assert updated.returncode == 0, updated.stderr
+    assert "Second edition." in faults.read_text("utf-8") and "# mine" in faults.read_text("utf-8")
+    assert yaml.safe_load((project / ".copier-answers.yml").read_text())["_commit"] == "v1.1.0"
+    assert {line[3:] for line in git(project, "status", "--porcelain").splitlines()} == {
+        ".copier-answers.yml",
+        "src/my_voice/speech/faults.py",
+    }
+
+    commit(project, "updated")
+    environment.install(wheels["1.0.0"])
+    older = environment.cli("update", project, "--yes")
+    said = "this project comes of v1.1.0, this copier-elevenlabs holds v1.0.0: upgrade it"
+    assert (older.returncode, older.stdout, older.stderr) == (1, "", f"copier-elevenlabs: {said}\n")
+    assert git(project, "status", "--porcelain") == ""
 
 
 def test_wheel_holds_what_it_needs_and_no_more(wheels: dict[str, Path]) -> None:
