@@ -72,8 +72,8 @@ def unified(change: Change) -> str:
 
 def count(change: Change) -> tuple[int, int]:
     """Lines added and removed."""
-    lines = [line for line in _body(change) if not line.startswith(("+++ ", "--- "))]
-    return sum(line[0] == "+" for line in lines), sum(line[0] == "-" for line in lines)
+    lines = [line[0] for line in _body(change)][2:]
+    return lines.count("+"), lines.count("-")
 
 
 def _head(change: Change) -> Iterator[str]:

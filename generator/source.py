@@ -33,7 +33,7 @@ def offline() -> Iterator[None]:
     Raises FileNotFoundError where neither a bundle nor a checkout is here.
     """
     count = int(os.environ.get("GIT_CONFIG_COUNT", 0))
-    stand_in = here()
+    stand_in, usual = here(), dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="copier-elevenlabs.") as mirrors:
         # A mirror of our own: Copier's shared one goes by the address, and would be pruned to what is here.
         os.environ |= {
@@ -42,4 +42,8 @@ def offline() -> Iterator[None]:
             f"GIT_CONFIG_KEY_{count}": f"url.{stand_in}.insteadOf",
             f"GIT_CONFIG_VALUE_{count}": ADDRESS,
         }
-        yield
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(usual)

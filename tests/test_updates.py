@@ -14,9 +14,11 @@ from rendering import (
     SERVICES,
     Renders,
     Template,
+    append,
     as_options,
     commit,
     copier_cli,
+    edit_in_the_middle,
     files,
     git,
     names,
@@ -129,16 +131,6 @@ def test_edits_survive_another_framework_and_backend(renders: Renders, tmp_path:
     changed = {name for name, content in files(project).items() if content != fresh[name]}
     assert changed == {"src/acme_voice/speech/limiter.py", "src/acme_voice/app.py"}
     assert "# mine, in the middle" in stays.read_text()
-
-
-def edit_in_the_middle(file: Path) -> str:
-    lines = file.read_text().splitlines(True)
-    middle = next(i for i in range(len(lines) // 2, len(lines)) if lines[i] == "\n")
-    return "".join([*lines[:middle], "\n# mine, in the middle\n", *lines[middle:]])
-
-
-def append(file: Path, line: str) -> str:
-    return file.read_text() + line
 
 
 def test_new_release_gives_what_a_fresh_copy_gives(changeable: Template, tmp_path: Path) -> None:
