@@ -190,9 +190,16 @@ def test_no_wheel_of_what_is_no_release(tagged: Path, spoil: Callable[[Path], Pa
     assert done.stderr.splitlines() == [f"copier-elevenlabs: {said}"]
 
 
-def test_new_from_a_shallow_clone(tagged: Path, tmp_path: Path) -> None:
-    """Its last commit is enough for that."""
-    argv = (sys.executable, "-m", "generator", "new", tmp_path / "project", "--json")
-    done = run(*argv, cwd=shallow(tagged), **NO_NETWORK)
-
+def test_a_shallow_clone(tagged: Path, tmp_path: Path) -> None:
+    """Its last commit is enough for `new`; `update` says what is missing."""
+    before, clone = git(tagged, "rev-parse", "HEAD"), shallow(tagged)
+    program = (sys.executable, "-m", "generator")
+    done = run(*program, "new", tmp_path / "project", "--json", "-d", "framework=none", cwd=clone, **NO_NETWORK)
     assert done.returncode == 0, last_line(done)
+    recorded = tmp_path / "project/.copier-answers.yml"
+    recorded.write_text(recorded.read_text().replace(f"_commit: v{VERSION}", f"_commit: {before}"))
+    commit(tmp_path / "project")
+    done = run(*program, "update", tmp_path / "project", "--yes", cwd=clone, **NO_NETWORK)
+
+    assert done.returncode == 1
+    assert last_line(done).endswith(f"holds v{VERSION}: this is a shallow clone, git fetch --unshallow --tags")
