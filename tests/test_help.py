@@ -56,6 +56,24 @@ def test_help_lists_every_command_with_a_whole_sentence() -> None:
     assert [what for _, what in listed if what.endswith("...")] == []
 
 
+EVERY_HELP = """
+import contextlib, io, sys
+from generator.cli import COMMANDS, app, name
+for argv in ([], *([name(module)] for module in COMMANDS)):
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) as said:
+        app([*argv, "--help"], prog_name="copier-elevenlabs")
+    assert said.getvalue().startswith("Usage:")
+print(sorted({'asyncio', 'copier', 'yaml', 'jinja2', 'rich', 'pydantic', 'importlib.metadata'} & set(sys.modules)))
+"""
+
+
+def test_no_help_loads_anything_heavy() -> None:
+    """As quick as an empty Typer app's (`python -m benchmarks.help`): the work is imported when it is called for."""
+    done = run(sys.executable, "-c", EVERY_HELP, cwd=ROOT)
+
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+
+
 def test_version() -> None:
     """The distribution's, and nothing else."""
     said = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
