@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from . import console
 from .commands import add, assess, catalogue, new, plan, update, verify
 
 COMMANDS = (new, add, update, plan, assess, verify, catalogue)
@@ -32,7 +33,8 @@ def show_version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
-        typer.echo(version("copier-elevenlabs"))
+        with console.one_line():
+            typer.echo(version("copier-elevenlabs"))
         raise typer.Exit
 
 

@@ -110,6 +110,16 @@ def test_a_later_wheel_brings_a_project_forward(
     assert git(project, "status", "--porcelain") == ""
 
 
+def test_wheel_brings_every_release_so_far(wheels: dict[str, Path], tmp_path: Path) -> None:
+    """An update needs the state that a project came from, too."""
+    with zipfile.ZipFile(wheels["1.1.0"]) as wheel:
+        wheel.extract("generator/template.bundle", tmp_path)
+    git(tmp_path, "clone", "-q", "--mirror", "generator/template.bundle", "history")
+
+    assert git(tmp_path / "history", "tag").split() == ["v1.0.0", "v1.1.0"]
+    assert git(tmp_path / "history", "show", "v1.0.0:copier.yml") != ""
+
+
 def test_wheel_holds_what_it_needs_and_no_more(wheels: dict[str, Path]) -> None:
     """The package, its data, the types' marker and the bundle; no tests, no benchmarks; under two megabytes."""
     with zipfile.ZipFile(wheels["1.0.0"]) as wheel:
