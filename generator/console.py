@@ -6,17 +6,21 @@ answers in a tenth of a second without it.
 
 import io
 import json
+import os
 import re
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TextIO
 
 import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
+
+PIPE_COLUMNS = 100  # what a table is laid out for where no terminal says how wide it is
 
 HANGUP = [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []  # Windows has none
 
@@ -25,7 +29,32 @@ def out() -> "Console":
     """Where what was asked for goes."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(highlight=False, soft_wrap=True, width=None if known else PIPE_COLUMNS)
+
+
+def table(
+    headers: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    numbers: Sequence[str] = (),
+    text: Sequence[str] = (),
+    title: str = "",
+) -> "Table":
+    """Without lines; *numbers* stand to the right, *text* is folded where it must be, and nothing is ever cut."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(
+        title=title or None, title_justify="left", title_style="bold", box=None, padding=(0, 1), pad_edge=False
+    )
+    roomy = out().width >= PIPE_COLUMNS
+    for name in headers:
+        side: Literal["left", "right"] = "right" if name in numbers else "left"
+        made.add_column(name, header_style="dim", justify=side, overflow="fold", no_wrap=roomy and name not in text)
+    for row in rows:
+        made.add_row(*map(Text, row))
+    return made
 
 
 def err() -> "Console":

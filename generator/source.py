@@ -26,6 +26,11 @@ def here() -> Path:
     return found
 
 
+def is_shallow() -> bool:
+    """Whether this runs from a checkout that lacks the template's past, which is enough for `new` alone."""
+    return (here() / "shallow").exists()
+
+
 @contextmanager
 def offline() -> Iterator[None]:
     """Answer ADDRESS from this machine.  Enter before Copier is imported: its git keeps the environment of that moment.

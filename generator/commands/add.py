@@ -2,6 +2,10 @@
 
 from .. import console
 
+EXAMPLES = """
+copier-elevenlabs add
+"""
+
 
 def add() -> None:
     """Not built yet."""

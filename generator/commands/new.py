@@ -9,10 +9,16 @@ import typer
 from .. import console
 from .options import QUESTIONS, Answers, Defaults, Diff, DryRun, Json, answered_by
 
+EXAMPLES = """
+copier-elevenlabs new ../my-voice                                  # asks
+copier-elevenlabs new ../my-voice --defaults --pricing-tier pro --framework flask --dry-run
+copier-elevenlabs new ../my-voice --answers answers.yml --json     # for programs
+"""
+
 
 @answered_by(*QUESTIONS)
 def new(
-    dest: Annotated[Path, typer.Argument(help="Where to: a folder that is new or empty.")],
+    dest: Annotated[Path, typer.Argument(metavar="DEST", help="Where to: a folder that is new or empty.")],
     given: dict[str, Any],
     answers: Answers = None,
     defaults: Defaults = False,
@@ -20,14 +26,9 @@ def new(
     diff: Diff = False,
     as_json: Json = False,
 ) -> None:
-    """Render a new project, from the committed state of this template.
+    """Render a new project from the committed template.
 
     Asks what no option answers.  --diff is a --dry-run that shows the files' contents.
-
-    \b
-      copier-elevenlabs new ../my-voice
-      copier-elevenlabs new ../my-voice --defaults --pricing-tier pro --framework flask --dry-run
-      copier-elevenlabs new ../my-voice --answers answers.yml --json
     """
     ask = not (defaults or as_json)
     with console.one_line(as_json=as_json):

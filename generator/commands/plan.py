@@ -2,6 +2,10 @@
 
 from .. import console
 
+EXAMPLES = """
+copier-elevenlabs plan
+"""
+
 
 def plan() -> None:
     """Not built yet."""

@@ -16,24 +16,25 @@ if TYPE_CHECKING:
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask: apply what is previewed.")]
 CONFLICTS = 3
 
+EXAMPLES = """
+copier-elevenlabs update . --dry-run --diff
+copier-elevenlabs update . --pricing-tier pro
+copier-elevenlabs update apps/voice --yes --json
+"""
+
 
 @answered_by(*CHANGEABLE)
 def update(
-    dest: Annotated[Path, typer.Argument(help="The project: the folder that holds its answers file.")],
+    dest: Annotated[Path, typer.Argument(metavar="DEST", help="The project: the folder that holds its answers file.")],
     given: dict[str, Any],
     dry_run: DryRun = False,
     diff: Diff = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Bring a project to this template's state, or to other answers, and keep its owner's edits.
+    """Bring a project up to date, or to other answers, edits kept.
 
     Names what would happen, asks, and then does exactly that, or nothing. Exit code 3: conflicts, in the files named.
-
-    \b
-      copier-elevenlabs update . --dry-run --diff
-      copier-elevenlabs update . --pricing-tier pro
-      copier-elevenlabs update apps/voice --yes --json
     """
     with console.one_line(as_json=as_json):
         if not (yes or dry_run) and (as_json or not sys.stdin.isatty()):

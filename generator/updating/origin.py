@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..git import git, succeeds
-from ..source import ADDRESS, SOURCE, here
+from ..source import ADDRESS, SOURCE, here, is_shallow
 from .project import Project
 
 
@@ -64,6 +64,7 @@ def check(project: Project, place: Origin, holds: Held) -> None:
     """Raises ValueError where the project is ahead of what is here."""
     if not holds.known:
         lost = f"{place.lost} is not to be reached, and " if place.lost else ""
+        mend = "this is a shallow clone, git fetch --unshallow --tags" if is_shallow() else "upgrade it"
         raise ValueError(
-            f"{lost}this project comes of {project.commit}, this copier-elevenlabs holds {holds.version}: upgrade it"
+            f"{lost}this project comes of {project.commit}, this copier-elevenlabs holds {holds.version}: {mend}"
         )
