@@ -10,7 +10,7 @@ from .cost import Bill, Facts, Prices, bill
 from .load import Load
 from .waits import LATE, Demand, Waits, waits
 
-CACHE_RATES = (0.1, 0.3, 0.5)
+CACHE_RATES = (0.2, 0.5)
 UNSURE = {"inferred", "assumed", "reported", "unknown"}
 
 

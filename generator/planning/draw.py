@@ -12,7 +12,7 @@ from .load import Input
 BAR = 12
 UNITS = {
     "characters_month": ("characters a month", ",.0f"),
-    "peak_rps": ("requests a second at the peak", ",.3g"),
+    "peak_rps": ("requests a second at the peak", ",.4g"),
     "realtime_share": ("of them realtime (Flash)", ".0%"),
     "stt_hours": ("hours of speech to text a month", ",.6g"),
     "max_wait": ("longest acceptable wait, s", "g"),
@@ -42,7 +42,7 @@ def _load(plan: Plan) -> Iterator[str | Text]:
         pool = name.removeprefix("seconds_call_")
         label, form = UNITS.get(name, (f"a call of {pool} takes, s", ".3g"))
         yield Text(
-            f"  {label:32}{each.value:>15{form}}  {_origin(name, each)}", "" if each.origin == "given" else "dim"
+            f"  {label:30}{each.value:>13{form}}  {_origin(name, each)}", "" if each.origin == "given" else "dim"
         )
 
 

@@ -17,7 +17,7 @@ def as_data(plan: Plan) -> Any:
         {
             "inputs": {name: each.value for name, each in inputs.items()},
             "assumptions": [_assumption(name, each) for name, each in inputs.items() if each.origin != "given"],
-            "method": f"{RUNS} runs of {CALLS} calls, the first {WARM_UP} not counted; 95 % intervals over the runs",
+            "method": f"{RUNS} runs of {CALLS} calls, the first {WARM_UP:.0%} not counted; 95 % intervals over the runs",
             "slots_needed": plan.slots_needed,
             "tiers": [_tier(tier, plan) for tier in plan.tiers],
             "chosen": plan.chosen and plan.chosen.name,

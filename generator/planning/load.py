@@ -130,10 +130,10 @@ def load(given: Given, history: History | None, catalogue: Facts) -> Load:
         peak_rps=peak,
         realtime_share=realtime,
         stt_hours=_first(given.stt_hours, past.stt_hours, 0, "none"),
-        max_wait=_first(given.max_wait, None, MAX_WAIT_S, "99 of 100 requests get their slot within this time"),
+        max_wait=_first(given.max_wait, None, MAX_WAIT_S, "99 of 100 get their slot within it"),
         characters_request=each,
         stt_file_seconds=file,
-        peak_factor=Input(PEAK_FACTOR, "assumed", "the peak over the average, where it isn't given"),
+        peak_factor=Input(PEAK_FACTOR, "assumed", "where no peak is given"),
         batch_share=_first(given.batch_share, None, 0, "nobody can wait for minutes"),
         reserved_interactive=_first(given.reserved_interactive, None, 0, "the service's default"),
         seconds_call={
@@ -162,7 +162,7 @@ def _speech(given: Given, past: History, characters_request: float) -> tuple[Inp
         why = f"{PEAK_FACTOR} times the average of {'the busiest day' if past.busiest_rps else 'the month'}"
         peak = Input(busiest * PEAK_FACTOR, "derived" if characters.origin != "assumed" else "assumed", why)
     else:
-        peak = Input(given.peak_rps, "given", f"{given.peak_rps / average:,.3g} times the average" if average else "")
+        peak = Input(given.peak_rps, "given", f"{given.peak_rps / average:,.0f} times the average" if average else "")
     if not average * 0.999 <= peak.value <= MAX_PEAK:
         raise ValueError(_contradiction(characters.value, characters_request, average, peak.value))
     return characters, peak
@@ -194,9 +194,10 @@ def _fits(characters_request: float, realtime_share: float, catalogue: Facts) ->
 def _seconds(pool: str, pools: Facts, length: float, given: float | None, measured: float | None) -> Input:
     """How long a call takes on average: as measured, else by the catalogue."""
     call = pools[pool]["call"]
-    lengths, unit = (call["audio_seconds"], "s") if pool == "stt" else (call["characters"], "characters")
-    points = ", ".join(f"{s:g} s for {n} {unit}" for n, s in zip(lengths, call["seconds"], strict=True))
-    return _first(given, measured, call_time(pool, pools, length).mean_s, f"{points} ({call['sure']})")
+    (short, long), unit = (call["audio_seconds"], "s") if pool == "stt" else (call["characters"], "characters")
+    quick_s, slow_s = call["seconds"]
+    why = f"{short} {unit} {quick_s:g} s, {long} {slow_s:g} s ({call['sure']})"
+    return _first(given, measured, call_time(pool, pools, length).mean_s, why)
 
 
 def _first(given: float | None, ledger: float | None, otherwise: float, why: str) -> Input:

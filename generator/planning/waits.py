@@ -11,7 +11,9 @@ from typing import NamedTuple
 from .queueing import little, slots_for
 from .simulate import BATCH, LOST, NORMAL, Call, kept, most_at_once, serve
 
-RUNS, CALLS, WARM_UP = 10, 2000, 200
+RUNS, CALLS = 10, 4000
+OVERLOADED_CALLS = 1000  # by then a line that only grows has shown what it does
+WARM_UP = 0.1  # of a run: it starts with an empty line, and isn't counted
 STUDENT_T = 2.262  # 95 % of both sides, RUNS - 1 degrees of freedom
 LATE = 0.01  # one call in a hundred may wait longer than is acceptable
 DEADLINE_S, BATCH_DEADLINE_S, DEADLINE_S_MAX = 30.0, 300.0, 600.0  # of the rendered service
@@ -112,7 +114,8 @@ def waits(demand: Demand, slots: int) -> Waits:
     """Of *demand* on that many slots."""
     if not demand.rate or slots - kept(slots, demand.reserved) >= _most_at_once(demand):
         return Waits(*[Estimate(0.0, 0.0, 0.0)] * 5)
-    runs = (_run(demand, peak, slots) for peak in _peaks(demand))
+    calls = CALLS if demand.at_once < slots else OVERLOADED_CALLS
+    runs = (_run(demand, peak[:calls], slots) for peak in _peaks(demand))
     return Waits(*(estimate(column) for column in zip(*runs, strict=True)))
 
 
@@ -129,12 +132,17 @@ def _peaks(demand: Demand) -> list[list[Call]]:
 
 
 def _run(demand: Demand, calls: Sequence[Call], slots: int) -> tuple[float, ...]:
-    waited = list(zip(calls, serve(calls, slots, demand.reserved), strict=True))[WARM_UP:]
-    batch = [wait for call, wait in waited if call.priority == BATCH]
-    others = [wait for call, wait in waited if call.priority != BATCH] or batch
+    return summary(demand, calls, serve(calls, slots, demand.reserved))
+
+
+def summary(demand: Demand, calls: Sequence[Call], waited: Sequence[float]) -> tuple[float, ...]:
+    """Of one run, in the order of ``Waits``."""
+    counted = list(zip(calls, waited, strict=True))[int(WARM_UP * len(calls)) :]
+    batch = [wait for call, wait in counted if call.priority == BATCH]
+    others = [wait for call, wait in counted if call.priority != BATCH] or batch
     served = sorted(wait for wait in others if wait != LOST)
     late = max(_share(w > demand.max_wait_s for w in others), _share(w == LOST for w in batch))
-    return *(percentile(served, p) for p in (0.5, 0.95, 0.99)), late, _share(w == LOST for _, w in waited)
+    return *(percentile(served, p) for p in (0.5, 0.95, 0.99)), late, _share(w == LOST for _, w in counted)
 
 
 def _share(found: Iterable[bool]) -> float:
