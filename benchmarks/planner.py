@@ -1,8 +1,8 @@
 """python -m benchmarks.planner: what `plan` predicts, and what the rendered limiter does with such a load.
 
-In virtual time.  First the very calls of a predicted peak: each should wait as long there as here ("apart": how much the
-worst one does not).  Then as many other peaks ("meas."), which should lie within the predicted interval; and one that
-lasts longer than the prediction reckons with ("long").
+In virtual time.  First the very calls of a predicted peak: each should wait as long there as here ("apart": how much
+the worst one does not).  Then as many other peaks ("meas."), which should lie within the predicted interval; and one
+that lasts longer than the prediction reckons with ("long").
 """
 
 import asyncio
@@ -52,13 +52,15 @@ def import_rendered(home: Path, package: str) -> Any:
     return SimpleNamespace(**{n.split(".")[-1]: importlib.import_module(f"{package}.speech.{n}") for n in names})
 
 
-def rendered_waits(speech: Any, calls: Sequence[Call], slots: int, reserved: float = 0.0) -> list[float]:
-    """How long each call waits at the rendered limiter for its slot; LOST for who is refused, or gives up."""
-    return list(speech.virtual_time.run(_rendered_waits(speech, calls, slots, reserved)))
+def rendered_waits(
+    speech: Any, calls: Sequence[Call], slots: int, reserved: float = 0.0, queue_size: int = QUEUE_SIZE
+) -> list[float]:
+    """As ``serve``, by the rendered limiter in virtual time."""
+    limiter = speech.limiter.Limiter("pool", slots, queue_size=queue_size, reserved=reserved, fixed=True)
+    return list(speech.virtual_time.run(_rendered_waits(speech, calls, limiter)))
 
 
-async def _rendered_waits(speech: Any, calls: Sequence[Call], slots: int, reserved: float) -> list[float]:
-    limiter = speech.limiter.Limiter("pool", slots, queue_size=QUEUE_SIZE, reserved=reserved, fixed=True)
+async def _rendered_waits(speech: Any, calls: Sequence[Call], limiter: Any) -> list[float]:
     now = asyncio.get_running_loop().time
 
     async def one(call: Call) -> float:

@@ -70,6 +70,7 @@ def plan(
             from ..planning.draw import draw
 
             draw(found, console.out())
+    with console.one_line():  # what --json prints has been said: the reason goes to standard error
         answers.write(write, found)
     if not found.chosen:
         raise typer.Exit(1)

@@ -12,7 +12,9 @@ def refuse_what_is_there(file: Path | None) -> None:
 
 
 def write(file: Path | None, plan: Plan) -> None:
-    """Nothing where nothing was chosen. Raise OSError where it can't be written."""
+    """Raise OSError where it can't be written, ValueError where nothing was chosen."""
+    if file and not plan.chosen:
+        raise ValueError(f"{file} was not written: no published plan is enough")
     if file and plan.chosen:
         with file.open("x", encoding="utf-8") as answers:
             answers.write(f"pricing_tier: {plan.chosen.name}\n")

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from ..catalogue import Fact, facts
 from .cost import Bill, Facts, Prices, bill
-from .load import Load
+from .load import BOUNDS, Load
 from .waits import LATE, Demand, Waits, waits
 
 CACHE_RATES = (0.2, 0.5)
+PATIENCE = (1, 1.2, 1.5, 2)  # times what 99 of 100 wait at most
 UNSURE = {"inferred", "assumed", "reported", "unknown"}
 
 
@@ -63,7 +64,7 @@ class Tier:
     def _reasons(self) -> Iterator[str]:
         """The quick ones first."""
         if self.bill and self.bill.top_up and not self.facts["commercial_licence"]:
-            yield "needs money on top, and no commercial licence of it is known"
+            yield "needs money on top, and isn't known to allow commercial use"
         yield from (why for pool in self.pools if (why := pool.why_not))
 
     @property
@@ -94,7 +95,10 @@ class Saving(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``unsure`` are the facts behind it that the catalogue doesn't have from ElevenLabs or a live answer."""
+    """``patient`` is what a longer wait would make enough, where nothing is.
+
+    ``unsure`` are the facts behind it that the catalogue doesn't have from ElevenLabs or a live answer.
+    """
 
     load: Load
     prices: Prices
@@ -102,20 +106,12 @@ class Plan:
     chosen: Tier | None
     licensed: Tier | None
     savings: tuple[Saving, ...]
+    patient: Saving | None
     unsure: tuple[Fact, ...]
 
     @property
     def slots_needed(self) -> dict[str, int]:
         return {pool.demand.pool: pool.demand.slots_needed for pool in self.tiers[0].pools}
-
-    @property
-    def wait_that_would_do(self) -> float | None:
-        """On the largest plan; None where it can't keep up, or loses calls."""
-        largest = max((tier for tier in self.tiers if tier.bill), key=lambda tier: tier.pools[0].slots or 0)
-        known = [found for pool in largest.pools if (found := pool.waits)]
-        if (largest.utilisation or 0) >= 1 or any(found.lost.high > LATE for found in known):
-            return None
-        return max(found.p99.high for found in known)
 
 
 def plan(load: Load, catalogue: Facts) -> Plan:
@@ -129,6 +125,7 @@ def plan(load: Load, catalogue: Facts) -> Plan:
         chosen,
         licensed=cheapest(tier for tier in every if tier.facts["commercial_licence"]),
         savings=tuple(savings(load, catalogue, chosen)),
+        patient=None if chosen else patient(load, catalogue, every),
         unsure=tuple(unsure(load, catalogue)),
     )
 
@@ -172,6 +169,16 @@ def savings(load: Load, catalogue: Facts, chosen: Tier | None) -> Iterator[Savin
         yield instead(
             f"a cache that answers {rate:.0%}{' of the rest' if load.hit_rate else ''}", load.with_cache(rate)
         )
+
+
+def patient(load: Load, catalogue: Facts, every: Iterable[Tier]) -> Saving | None:
+    """The shortest of some longer waits with which a plan is enough; None where none can keep up, or loses calls."""
+    waits_s = [found.p99.high for tier in every if (tier.utilisation or 1) < 1 and (found := tier.slowest)]
+    for times in PATIENCE if waits_s else ():
+        wait_s = round(times * min(waits_s), 1)
+        if wait_s <= BOUNDS["max_wait"][1] and (tier := cheapest(tiers(load.with_wait(wait_s), catalogue))):
+            return Saving(f"--max-wait {wait_s:g}", tier.name, tier.total, None)
+    return None
 
 
 def unsure(load: Load, catalogue: Facts) -> Iterator[Fact]:

@@ -8,6 +8,7 @@ from rich.text import Text
 from .choose import Plan, Tier
 from .export import grouped, option_of
 from .load import Input
+from .waits import CALLS, RUNS
 
 BAR = 12
 UNITS = {
@@ -22,6 +23,11 @@ UNITS = {
     "batch_share": ("batch: may wait for minutes", ".0%"),
     "reserved_interactive": ("slots kept for interactive", "g"),
 }
+MATTERS = {  # for this pool alone
+    "standard": {"seconds_call_standard"},
+    "flash": {"seconds_call_flash", "reserved_interactive"},
+    "stt": {"seconds_call_stt", "stt_file_seconds", "peak_factor"},
+}
 
 
 def draw(plan: Plan, console: Console) -> None:
@@ -33,12 +39,16 @@ def draw(plan: Plan, console: Console) -> None:
         *_savings(plan),
         *_unsure(plan),
     ):
-        console.print(line)
+        console.print(line, markup=False)
 
 
 def _load(plan: Plan) -> Iterator[str | Text]:
     yield Text("The load", "bold")
+    demands = {pool.demand.pool: pool.demand for pool in plan.tiers[0].pools}
+    idle = {name for name, demand in demands.items() if not demand.rate}
     for name, each in plan.load.inputs().items():
+        if each.origin == "assumed" and any(name in MATTERS[pool] for pool in idle):
+            continue
         pool = name.removeprefix("seconds_call_")
         label, form = UNITS.get(name, (f"a call of {pool} takes, s", ".3g"))
         yield Text(
@@ -81,6 +91,7 @@ def _bar(value: float, most: float, block: str) -> str:
 
 
 def _why_not(plan: Plan) -> Iterator[str | Text]:
+    yield Text(f"  at a peak of {CALLS:,} requests a pool, simulated {RUNS} times", "dim")
     if any(tier.slowest and tier.slowest.lost.mean > 0.01 for tier in plan.tiers):
         yield Text("  + of those who are served; more than one in a hundred is refused, or gives up", "dim")
     if any(tier.why_not for tier in plan.tiers):
@@ -112,9 +123,9 @@ def _verdict(plan: Plan) -> Iterator[str | Text]:
 
 def _otherwise(plan: Plan) -> Iterator[str]:
     slots = ", ".join(f"{number:,} {pool}" for pool, number in plan.slots_needed.items() if number)
-    if (wait_s := plan.wait_that_would_do) is not None:
-        yield f"  the largest one would be, with --max-wait {wait_s:.3g}"
-    yield f"  or enterprise, with a contract over {slots} calls at once"
+    if plan.patient:
+        yield f"  {plan.patient.tier} would be, at {plan.patient.total_usd:,.2f} USD a month, with {plan.patient.what}"
+    yield f"  enterprise may be: ask for {slots} calls at once"
 
 
 def _savings(plan: Plan) -> Iterator[str | Text]:

@@ -17,7 +17,7 @@ def as_data(plan: Plan) -> Any:
         {
             "inputs": {name: each.value for name, each in inputs.items()},
             "assumptions": [_assumption(name, each) for name, each in inputs.items() if each.origin != "given"],
-            "method": f"{RUNS} runs of {CALLS} calls, the first {WARM_UP:.0%} not counted; 95 % intervals over the runs",
+            "method": f"{RUNS} runs of {CALLS} calls a pool, the first {WARM_UP:.0%} not counted; 95 % intervals",
             "slots_needed": plan.slots_needed,
             "tiers": [_tier(tier, plan) for tier in plan.tiers],
             "chosen": plan.chosen and plan.chosen.name,
@@ -73,7 +73,7 @@ def _pool(pool: Pool) -> dict[str, Any]:
 
 
 def _otherwise(plan: Plan) -> dict[str, Any]:
-    return {"enterprise_with_slots": plan.slots_needed, "max_wait_s": plan.wait_that_would_do}
+    return {"enterprise_with_slots": plan.slots_needed, "longer_wait": plan.patient and plan.patient._asdict()}
 
 
 def _fact(fact: Fact) -> dict[str, Any]:
@@ -97,6 +97,7 @@ def grouped(unsure: tuple[Fact, ...]) -> Iterator[str]:
         _, whose, *what = fact.path.split(".")
         word = {"call": "seconds that a call takes", "included_characters": "included characters"}
         said = fact.content
-        line = f"{word.get(what[0], ' '.join(what))}: {said['sure']} ({said['source']}, {said['read']})"
+        source = said["source"] if isinstance(said["source"], str) else ", ".join(said["source"])
+        line = f"{word.get(what[0], ' '.join(what))} {said['sure']} ({source}, {said['read']})"
         groups.setdefault(line, []).append(whose)
     return (f"{', '.join(whose)}: {line}" for line, whose in groups.items())

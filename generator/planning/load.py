@@ -108,6 +108,9 @@ class Load:
     def with_share(self, share: float) -> "Load":
         return replace(self, realtime_share=Input(share, "given"))
 
+    def with_wait(self, max_wait_s: float) -> "Load":
+        return replace(self, max_wait=Input(max_wait_s, "given"))
+
     def with_cache(self, hits: float) -> "Load":
         """The same requests, of which so many more are answered by the cache: no characters, no slot."""
         fewer = (Input(i.value * (1 - hits), i.origin) for i in (self.characters_month, self.peak_rps))
