@@ -71,6 +71,8 @@ def plan(
 
             draw(found, console.out())
     with console.one_line():  # what --json prints has been said: the reason goes to standard error
-        answers.write(write, found)
+        if write:
+            answers.write(write, found)
+            console.err().print(f"{write} written: copier-elevenlabs new DEST --answers {write}", markup=False)
     if not found.chosen:
         raise typer.Exit(1)

@@ -11,10 +11,9 @@ def refuse_what_is_there(file: Path | None) -> None:
         raise ValueError(f"{file} exists; name a file that does not")
 
 
-def write(file: Path | None, plan: Plan) -> None:
+def write(file: Path, plan: Plan) -> None:
     """Raise OSError where it can't be written, ValueError where nothing was chosen."""
-    if file and not plan.chosen:
+    if not plan.chosen:
         raise ValueError(f"{file} was not written: no published plan is enough")
-    if file and plan.chosen:
-        with file.open("x", encoding="utf-8") as answers:
-            answers.write(f"pricing_tier: {plan.chosen.name}\n")
+    with file.open("x", encoding="utf-8") as answers:
+        answers.write(f"pricing_tier: {plan.chosen.name}\n")

@@ -62,7 +62,11 @@ Books = tuple[dict[date, Sums], dict[str, Sums], dict[str, float]]
 
 
 def _of_database(path: Path) -> Books:
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+    """Without leaving a trace: sqlite makes files beside it even to read, unless told that nobody writes."""
+    written = path.with_name(f"{path.name}-wal").exists()  # by a service that runs: then those files are there
+    with closing(
+        sqlite3.connect(f"{path.absolute().as_uri()}?{'mode=ro' if written else 'immutable=1'}", uri=True)
+    ) as db:
         return _grouped(db, "day", date.fromisoformat), _grouped(db, "model_id", str), {}
 
 

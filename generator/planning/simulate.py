@@ -74,7 +74,7 @@ def rank(call: Call) -> float:
 
 class _Pool:
     def __init__(self, slots: int, kept: int, queue_size: int) -> None:
-        self.slots, self.kept, self.queue_size = slots, kept, queue_size
+        self.slots, self.kept, self.common, self.queue_size = slots, kept, slots - kept, queue_size
         self.waits: list[float] = []
         self.line: list[Waiter] = []
         self.starts: list[float] = []  # when each slot that is taken was taken, oldest first
@@ -94,8 +94,9 @@ class _Pool:
 
     def arrive(self, number: int, call: Call) -> None:
         self.waits.append(math.nan)
-        self.heavy |= call.weight > 1
-        if not self.line and self.fits(call):
+        if call.weight > 1:
+            self.heavy = True
+        if not self.line and len(self.starts) + call.weight <= self.common:  # the usual case, which may be quick
             return self.start(call.arrival, number, call)
         waiter = Waiter(rank(call), number, call)
         insort(self.line, waiter)
@@ -121,10 +122,11 @@ class _Pool:
             self.start(instant, number, call)
 
     def start(self, instant: float, number: int, call: Call) -> None:
-        weight = self.weight(call)
         self.waits[number] = instant - call.arrival
-        self.starts += [instant] * weight
-        self.urgent += weight * (call.priority == INTERACTIVE)
+        for _ in range(weight := self.weight(call)):
+            self.starts.append(instant)
+        if call.priority == INTERACTIVE:
+            self.urgent += weight
         heapq.heappush(self.events, (instant + call.service_s, number, instant, call))
 
     def next(self) -> int | None:
@@ -139,10 +141,13 @@ class _Pool:
         """Only here the mean is learnt, as the limiter learns it from calls that ended well."""
         weight, oldest = self.weight(call), bisect_left(self.starts, start)
         del self.starts[oldest : oldest + weight]
-        self.urgent -= weight * (call.priority == INTERACTIVE)
-        self.measured = min(self.measured + 1, MEMORY)
+        if call.priority == INTERACTIVE:
+            self.urgent -= weight
+        if self.measured < MEMORY:
+            self.measured += 1
         self.mean_s += (call.service_s - self.mean_s) / self.measured
-        self.advance(instant)
+        if self.line:
+            self.advance(instant)
 
     def turn_in_s(self, call: Call, place: int) -> float:
         """If all calls take as long as the last ones did on average, then each slot is free again every so often."""
@@ -154,7 +159,7 @@ class _Pool:
         return free_in_s + rounds * service_s
 
     def open_to(self, call: Call) -> int:
-        return self.slots if call.priority == INTERACTIVE else self.slots - self.kept
+        return self.slots if call.priority == INTERACTIVE else self.common
 
     def weight(self, call: Call) -> int:
         """A call that is heavier than the pool runs alone."""

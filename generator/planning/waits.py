@@ -11,7 +11,7 @@ from typing import NamedTuple
 from .queueing import little, slots_for
 from .simulate import BATCH, LOST, NORMAL, Call, kept, most_at_once, serve
 
-RUNS, CALLS = 10, 4000
+RUNS, CALLS = 10, 3000
 OVERLOADED_CALLS = 1000  # by then a line that only grows has shown what it does
 WARM_UP = 0.1  # of a run: it starts with an empty line, and isn't counted
 STUDENT_T = 2.262  # 95 % of both sides, RUNS - 1 degrees of freedom
@@ -82,13 +82,14 @@ class Demand:
     def calls(self, seed: int, number: int = CALLS) -> Iterator[Call]:
         """A peak that lasts for *number* calls, which come independently of each other (Poisson)."""
         chance, instant = random.Random(f"{self.pool} {seed}"), 0.0
+        time, guess_s = self.time, self.time.mean_s
+        patience_s = {priority: self.patience_s(priority) for priority in (self.priority, BATCH)}
         for _ in range(number):
             instant += chance.expovariate(self.rate)
-            length = chance.expovariate(1 / self.time.mean_length)
-            priority = BATCH if chance.random() < self.batch_share else self.priority
-            service_s = self.time.base_s + self.time.each_s * length
-            patience_s = self.patience_s(priority)
-            yield Call(instant, service_s, patience_s, priority, self.time.weight(length), self.time.mean_s)
+            length = chance.expovariate(1 / time.mean_length)
+            priority = BATCH if self.batch_share and chance.random() < self.batch_share else self.priority
+            weight = time.weight(length) if time.max_weight > 1 else 1
+            yield Call(instant, time.base_s + time.each_s * length, patience_s[priority], priority, weight, guess_s)
 
 
 class Estimate(NamedTuple):
