@@ -22,6 +22,7 @@ from generator.planning.simulate import LOST, QUEUE_SIZE, Call, serve
 from generator.planning.waits import CALLS, OVERLOADED_CALLS, RUNS, Demand, summary, waits
 
 LONG = 20_000
+FORMS = ((1, "6.2f"), (1, "6.2f"), (100, "6.1f"), (100, "6.1f"))  # two in seconds, two in per cent
 
 
 class Case(NamedTuple):
@@ -108,8 +109,8 @@ def compare(speech: Any, case: Case, facts: dict[str, Any]) -> str:
     peak = CALLS if demand.at_once < case.slots else OVERLOADED_CALLS
     others = [statistics.fmean(column) for column in zip(*(theirs(RUNS + n, peak) for n in range(RUNS)), strict=True)]
     columns = [f"{case.name:21}{case.slots:>3} {apart_s * 1e6:>6.1f}"]
-    for estimate, other, longer in list(zip(predicted, others, theirs(2 * RUNS, LONG), strict=True))[1:]:
-        scale, form = (1, "6.2f") if estimate in predicted[1:3] else (100, "6.1f")
+    rows = list(zip(predicted, others, theirs(2 * RUNS, LONG), strict=True))[1:]  # without p50
+    for (estimate, other, longer), (scale, form) in zip(rows, FORMS, strict=True):
         half = estimate.high - estimate.mean
         columns.append("".join(f"{scale * value:{form}}" for value in (estimate.mean, half, other, longer)))
     return "  ".join(columns)

@@ -22,7 +22,7 @@ from generator.planning import history
 
 FACTS = catalogue.load()
 SMALL = ("--characters-month", "60000")
-BUSY = ("--characters-month", "1e6", "--peak-rps", "2.6", "--realtime-share", "0.3")
+BUSY = ("--characters-month", "1e6", "--peak-rps", "2", "--realtime-share", "0.3")
 LIBRARY = {"layout": "service", "framework": "none", "cache_backend": "disk", "metrics": "none"}
 
 

@@ -125,8 +125,8 @@ def test_the_simulation_agrees_with_erlang_c(slots: int, used: float) -> None:
     """In an M/M/c queue with patient callers: mean wait and share of waiters, within twice the interval over runs."""
     rate, runs = slots * used, []
     for seed in range(RUNS):
-        calls = [call._replace(patience_s=math.inf) for call in Demand("x", rate, PLAIN).calls(seed, 6000)]
-        waited = serve(calls, slots)[1000:]
+        calls = [call._replace(patience_s=math.inf) for call in Demand("x", rate, PLAIN).calls(seed, 4000)]
+        waited = serve(calls, slots)[500:]
         runs.append((statistics.fmean(waited), sum(wait > 0 for wait in waited) / len(waited)))
     exact = queueing.erlang_c(slots, rate)
     for column, expected in zip(zip(*runs, strict=True), (exact / (slots - rate), exact), strict=True):
@@ -232,7 +232,7 @@ def test_zero_load_costs_nothing() -> None:
 
 def test_the_cheapest_that_is_enough_is_chosen() -> None:
     """No cheaper one is enough, and each that is not says why."""
-    found = planned(characters_month=1e6, peak_rps=2, realtime_share=0.3, stt_hours=10)
+    found = planned(characters_month=1e6, peak_rps=2, realtime_share=0.3)
     enough = [tier for tier in found.tiers if tier.sufficient]
 
     assert found.chosen and found.chosen.name == "pro"
@@ -282,12 +282,12 @@ def test_a_load_beyond_everything() -> None:
 
 def test_what_is_measured_replaces_what_is_assumed() -> None:
     """A call's measured seconds change the slots in proportion, and the doubtful fact is no longer named."""
-    assumed, measured = planned(peak_rps=1, realtime_share=1), planned(peak_rps=1, realtime_share=1, seconds_call=2)
-    before, after = (found.tiers[0].pools[1].demand for found in (assumed, measured))
+    assumed, measured = (load(Given(peak_rps=1, realtime_share=1, seconds_call=s), None, FACTS) for s in (None, 2))
+    before, after = (each.demands(FACTS["pools"])[1] for each in (assumed, measured))
 
     assert after.at_once == pytest.approx(before.at_once * 2 / before.time.mean_s)
-    assert "pools.flash.call" in [fact.path for fact in assumed.unsure]
-    assert "pools.flash.call" not in [fact.path for fact in measured.unsure]
+    assert "pools.flash.call" in [fact.path for fact in choose.unsure(assumed, FACTS)]
+    assert "pools.flash.call" not in [fact.path for fact in choose.unsure(measured, FACTS)]
 
 
 def test_each_of_characters_and_peak_makes_the_other() -> None:

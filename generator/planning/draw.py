@@ -13,9 +13,9 @@ from .waits import CALLS, RUNS
 BAR = 12
 UNITS = {
     "characters_month": ("characters a month", ",.0f"),
-    "peak_rps": ("requests a second at the peak", ",.4g"),
+    "peak_rps": ("requests a second, at peak", ",.4g"),
     "realtime_share": ("of them realtime (Flash)", ".0%"),
-    "stt_hours": ("hours of speech to text a month", ",.6g"),
+    "stt_hours": ("hours of speech to text", ",.6g"),
     "max_wait": ("longest acceptable wait, s", "g"),
     "characters_request": ("characters a request", ",.4g"),
     "stt_file_seconds": ("a recording to transcribe, s", ",.4g"),
@@ -25,7 +25,7 @@ UNITS = {
 }
 MATTERS = {  # for this pool alone
     "standard": {"seconds_call_standard"},
-    "flash": {"seconds_call_flash", "reserved_interactive"},
+    "flash": {"seconds_call_flash"},
     "stt": {"seconds_call_stt", "stt_file_seconds", "peak_factor"},
 }
 
@@ -52,7 +52,7 @@ def _load(plan: Plan) -> Iterator[str | Text]:
         pool = name.removeprefix("seconds_call_")
         label, form = UNITS.get(name, (f"a call of {pool} takes, s", ".3g"))
         yield Text(
-            f"  {label:30}{each.value:>13{form}}  {_origin(name, each)}", "" if each.origin == "given" else "dim"
+            f"  {label:28}{each.value:>10{form}}  {_origin(name, each)}", "" if each.origin == "given" else "dim"
         )
 
 
@@ -62,7 +62,7 @@ def _origin(name: str, each: Input) -> str:
 
 
 def _tiers(plan: Plan, block: str) -> Iterator[Text]:
-    yield Text(f"\n{'Plan':13}{'USD a month':25}{'99 of 100 wait at most':25}{'headroom at the peak':25}", "bold")
+    yield Text(f"\n{'Plan':13}{'USD a month':25}{'99 of 100 wait at most':25}headroom at the peak", "bold")
     most_usd = max(tier.total for tier in plan.tiers if tier.bill)
     most_s = max([plan.load.max_wait.value, *(tier.slowest.p99.mean for tier in plan.tiers if tier.slowest)])
     for tier in plan.tiers:
@@ -110,8 +110,8 @@ def _verdict(plan: Plan) -> Iterator[str | Text]:
     yield Text(f"{tier.name}: {bill.total:,.2f} USD a month", "bold green")
     yield f"  {bill.plan:,.2f} for the plan; {bill.speech:,.2f} of speech against an allowance of {bill.allowance:,.2f}"
     if bill.top_up:
-        what = f"{bill.over:,.2f} of speech above it, {bill.stt:,.2f} of speech to text"
-        yield f"  {bill.top_up:,.2f} topped up beforehand ({what}); without it the service stops"
+        what = f"{bill.over:,.2f} above that, {bill.stt:,.2f} of speech to text"
+        yield f"  {bill.top_up:,.2f} topped up beforehand ({what}), or the service stops"
     if bill.stt:
         yield f"  {bill.total_if_stt_included:,.2f} if your account takes speech to text out of the allowance: ask it"
     legacy = "stops at its last credit" if bill.legacy_total is None else f"pays {bill.legacy_total:,.2f} USD"

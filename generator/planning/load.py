@@ -97,13 +97,12 @@ class Load:
         return (
             Demand("standard", peak * (1 - share), self._time("standard", pools), NORMAL, batch, reserved, wait_s),
             Demand("flash", peak * share, self._time("flash", pools), INTERACTIVE, batch, reserved, wait_s),
-            Demand("stt", stt, self._time("stt", pools), max_wait_s=wait_s),
+            Demand("stt", stt, self._time("stt", pools), NORMAL, 0.0, reserved, wait_s),
         )
 
     def _time(self, pool: str, pools: Facts) -> CallTime:
         length = (self.stt_file_seconds if pool == "stt" else self.characters_request).value
-        time = call_time(pool, pools, length)
-        return time.lasting(self.seconds_call[pool].value)
+        return call_time(pool, pools, length).lasting(self.seconds_call[pool].value)
 
     def with_share(self, share: float) -> "Load":
         return replace(self, realtime_share=Input(share, "given"))
@@ -113,8 +112,7 @@ class Load:
 
     def with_cache(self, hits: float) -> "Load":
         """The same requests, of which so many more are answered by the cache: no characters, no slot."""
-        fewer = (Input(i.value * (1 - hits), i.origin) for i in (self.characters_month, self.peak_rps))
-        characters, peak = fewer
+        characters, peak = (i._replace(value=i.value * (1 - hits)) for i in (self.characters_month, self.peak_rps))
         return replace(self, characters_month=characters, peak_rps=peak)
 
 
@@ -123,7 +121,7 @@ def load(given: Given, history: History | None, catalogue: Facts) -> Load:
     past = history or History()
     each = _first(given.characters_request, past.characters_request, CHARACTERS_REQUEST, "two or three sentences")
     characters, peak = _speech(given, past, each.value)
-    realtime = _first(given.realtime_share, past.realtime_share, 0, "all by the model that is ElevenLabs' default")
+    realtime = _first(given.realtime_share, past.realtime_share, 0, "by ElevenLabs' default model")
     file = _first(given.stt_file_seconds, past.stt_file_seconds, STT_FILE_S, "a recording of a minute")
     _fits(each.value, realtime.value, catalogue)
     lengths = {"standard": each.value, "flash": each.value, "stt": file.value}
@@ -177,7 +175,7 @@ def _characters(given: Given, characters_request: float) -> tuple[float, str]:
         return average * characters_request * MONTH_S, f"a peak {PEAK_FACTOR} times above the average"
     if given.stt_hours is not None:
         return 0, "only speech to text"
-    return EXAMPLE_CHARACTERS, "an example, since nothing was said of the load"
+    return EXAMPLE_CHARACTERS, "only an example"
 
 
 def _contradiction(characters: float, each: float, average: float, peak: float) -> str:
@@ -197,9 +195,8 @@ def _fits(characters_request: float, realtime_share: float, catalogue: Facts) ->
 def _seconds(pool: str, pools: Facts, length: float, given: float | None, measured: float | None) -> Input:
     """How long a call takes on average: as measured, else by the catalogue."""
     call = pools[pool]["call"]
-    (short, long), unit = (call["audio_seconds"], "s") if pool == "stt" else (call["characters"], "characters")
-    quick_s, slow_s = call["seconds"]
-    why = f"{short} {unit} {quick_s:g} s, {long} {slow_s:g} s ({call['sure']})"
+    (short, long), (quick_s, slow_s) = call["audio_seconds" if pool == "stt" else "characters"], call["seconds"]
+    why = f"{quick_s:g} s for {short}, {slow_s:g} for {long} ({call['sure']})"
     return _first(given, measured, call_time(pool, pools, length).mean_s, why)
 
 
