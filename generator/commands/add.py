@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from ..hosting.adding import Addition
     from ..hosting.detect import Host
 
+EXAMPLES = """
+copier-elevenlabs add
+"""
+
 
 def add(
     dest: Annotated[Path, typer.Argument(help="The project's folder, with nothing uncommitted in it.")],

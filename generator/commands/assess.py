@@ -2,6 +2,10 @@
 
 from .. import console
 
+EXAMPLES = """
+copier-elevenlabs assess
+"""
+
 
 def assess() -> None:
     """Not built yet."""
