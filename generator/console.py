@@ -128,10 +128,7 @@ def confirm(question: str, *, otherwise: str) -> bool:
     """Ask at a terminal; without one, fail and say which option decides it (*otherwise*)."""
     if not sys.stdin.isatty():
         raise ValueError(f"no terminal here to ask at: say {otherwise}")
-    try:
-        return typer.confirm(question, err=True)
-    except typer.Abort:  # what click makes of Ctrl-C
-        raise KeyboardInterrupt from None
+    return typer.confirm(question, err=True)
 
 
 class _FileByFile(io.TextIOBase):

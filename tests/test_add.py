@@ -172,7 +172,7 @@ def test_dry_run_writes_nothing_and_its_diff_is_what_is_written(template: Templa
 def test_says_before_it_writes_and_ends_with_lines_to_paste(template: Template, tmp_path: Path) -> None:
     """In a pipe: no colour, what was found, each file and line, then the steps, all of the package that was named."""
     project = build(tmp_path / "host", MONOREPO.tree)
-    done = add(template, project, "--yes", "-d", "package_dir=apps/mill/mill", "-d", "cache_backend=redis")
+    done = add(template, project, "--yes", "--package-dir", "apps/mill/mill", "-d", "cache_backend=redis")
     found, shown, left = done.stdout.partition("+ ./")[0], done.stdout, done.stdout.partition("Written. Next:")[2]
 
     assert done.returncode == 0, done.stderr
@@ -233,7 +233,7 @@ def test_no_folder_and_no_package(template: Template, tmp_path: Path) -> None:
     assert "does not exist" in refused(add(template, tmp_path / "nope", "--yes"))
     assert "is not a folder" in refused(add(template, script / "app.py", "--yes"))
     assert "mkdir voice" in refused(add(template, script, "--yes"))
-    assert "several packages (a, b): say --data package_dir=" in refused(add(template, two, "--yes"))
+    assert "several packages (a, b): say --package-dir" in refused(add(template, two, "--yes"))
     (script / "app").mkdir()
     assert "app.py hides app/" in refused(add(template, script, "--yes", "-d", "package_dir=app"))
     assert "two applications" not in json.loads(add(template, two, "--yes", "--json").stdout)["error"]

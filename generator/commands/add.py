@@ -8,20 +8,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import console
-from .options import Answers, Data, Defaults, Diff, DryRun, Json, Yes, pairs
+from .options import Answers, Defaults, Diff, DryRun, Json, answered_by
 
 if TYPE_CHECKING:
     from ..hosting.adding import Addition
     from ..hosting.detect import Host
 
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask: take what is found and the defaults, and write.")]
+
 EXAMPLES = """
-copier-elevenlabs add
+copier-elevenlabs add . --dry-run --diff       # what would it do?
+copier-elevenlabs add .                        # asks
+copier-elevenlabs add . --yes --pricing-tier pro --package-dir src/shop
 """
 
 
+@answered_by("package_dir", "pricing_tier", "framework", "cache_backend", "gateway", "metrics")
 def add(
-    dest: Annotated[Path, typer.Argument(help="The project's folder, with nothing uncommitted in it.")],
-    data: Data = None,
+    dest: Annotated[Path, typer.Argument(metavar="DEST", help="The project's folder, with nothing uncommitted in it.")],
+    given: dict[str, Any],
     answers: Answers = None,
     defaults: Defaults = False,
     dry_run: DryRun = False,
@@ -29,18 +34,12 @@ def add(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Put the integration into a project that you have, and touch nothing else.
+    """Put the integration into a project that you have.
 
     Its framework, package and dependencies are found by reading it. Everything is shown before it is written: the new
-    package speech/ and the lines at the end of .gitignore and .env.example. Then come the lines to paste into your app.
-
-    copier-elevenlabs add .
-
-    copier-elevenlabs add . --dry-run --diff
-
-    copier-elevenlabs add . --yes -d pricing_tier=pro -d package_dir=src/shop
+    package speech/ and the lines at the end of .gitignore and .env.example; nothing else is touched. Then come the
+    lines to paste into your app.
     """
-    given = pairs(data or [])
     ask = sys.stdin.isatty() and not (defaults or yes or as_json)
     with console.one_line(as_json=as_json):
         from .. import copying
@@ -55,7 +54,8 @@ def add(
         if ask and host.package_dir.sure == "unsure":
             told["package_dir"] = which_package(host)
             host = adding.look(dest, told)
-        with adding.staged(dest, host, adding.answers_for(host, told, ask=ask), ask=ask) as addition:
+        chosen = adding.answers_for(host, told, ask=ask)
+        with console.stoppable(), adding.staged(dest, host, chosen, ask=ask) as addition:
             patch = adding.diff(addition) if diff else ""
             if not as_json:
                 show(addition, patch)
@@ -71,10 +71,7 @@ def add(
 
 def which_package(host: "Host") -> str:
     question = f"Folder of your package ({', '.join(host.candidates) or 'none here: make one first'})"
-    try:
-        return str(typer.prompt(question, default=next(iter(host.candidates), None), err=True))
-    except typer.Abort:
-        raise KeyboardInterrupt from None
+    return str(typer.prompt(question, default=next(iter(host.candidates), None), err=True))
 
 
 def show_host(host: "Host") -> None:
@@ -92,7 +89,7 @@ def show(addition: "Addition", patch: str) -> None:
     """What will be written: as a diff, or as files by folder and lines."""
     typer.echo()
     if patch:
-        typer.echo(patch.encode("utf-8", "surrogateescape"), nl=False)  # as bytes: line ends are part of it
+        console.as_diff(patch)
     else:
         for folder, names in by_folder(addition.new).items():
             typer.echo(textwrap.fill(" ".join(names), 96, initial_indent=f"+ {folder}  ", subsequent_indent="    "))

@@ -42,7 +42,6 @@ Answers = Annotated[Path | None, typer.Option(metavar="FILE", help="A YAML file 
 Defaults = Annotated[bool, typer.Option("--defaults", help="Ask nothing: take the default where no answer is given.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")]
 Diff = Annotated[bool, typer.Option("--diff", help="Show it as a diff.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before writing; takes defaults, as --defaults.")]
 Json = Annotated[bool, typer.Option("--json", help="Say it as JSON; asks nothing.")]
 
 # Every prompt is an option too.  Which values are right is copier.yml's to say.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import copying
+from ..changes import Change, File, read, unified
 from .appending import Appended, append, variables
 from .detect import Host, detect
 from .ignoring import git, ignored, missing
@@ -69,7 +70,7 @@ def refuse_a_place(dest: Path, package_dir: str, host: Host) -> None:
     for name in (speech, speech.with_suffix(".py")):
         if name.exists() or name.is_symlink():
             taken = f"{package_dir}/{name.name} is there, and not ours"
-            raise ValueError(f"{taken}: rename it, or choose another folder with --data package_dir=...")
+            raise ValueError(f"{taken}: rename it, or choose another folder with --package-dir")
     hiding = place.with_suffix(".py")
     if hiding.exists() and not (place / "__init__.py").exists():
         raise ValueError(f"{package_dir}.py hides {package_dir}/, which has no __init__.py: choose another folder")
@@ -82,7 +83,7 @@ def answers_for(host: Host, given: dict[str, Any], *, ask: bool) -> dict[str, An
         if guess.sure != "unsure":
             answers.setdefault(name, guess.value)
         elif not ask:
-            raise ValueError(f"{guess.why}{_choice(name, host)}: say --data {name}=...")
+            raise ValueError(f"{guess.why}{_choice(name, host)}: say --{name.replace('_', '-')}")
     return answers
 
 
@@ -136,16 +137,12 @@ def _notes(dest: Path, new: list[str]) -> Iterator[str]:
 
 def diff(addition: Addition) -> str:
     """As git writes it, so that ``git apply`` takes it."""
-    with tempfile.TemporaryDirectory(prefix="copier-elevenlabs.") as scratch:
-        before, after = Path(scratch, "a"), Path(scratch, "b")
-        before.mkdir()
-        shutil.copytree(addition.aside, after)
-        for one in addition.appended:
-            (after / one.path).write_bytes((one.before or b"") + one.tail)
-            if one.before is not None:
-                (before / one.path).write_bytes(one.before)
-        plainly = ("--no-prefix", "--no-ext-diff", "--no-color", "--binary")
-        return git(Path(scratch), "diff", "--no-index", *plainly, "a", "b") or ""
+    changes = [Change(path, None, read(addition.aside / path)) for path in addition.new]
+    for one in addition.appended:
+        before = read(addition.dest / one.path)
+        after = File((one.before or b"") + one.tail, before.mode if before else "100644")
+        changes.append(Change(one.path, before, after))
+    return "".join(unified(change) for change in sorted(changes, key=lambda change: change.path))
 
 
 def write(addition: Addition) -> None:
