@@ -1,0 +1,1 @@
+"""``add``: somebody's project, looked at without running it, and our package put into it wholly or not at all."""
