@@ -191,7 +191,7 @@ NOTHING = ["--yes"]
 REFUSED: dict[str, tuple[dict[str, str], list[str], str]] = {
     "dirty": ({"new.txt": ""}, NOTHING, "uncommitted changes in new.txt: commit or stash first"),
     "many dirty": ({f"{n}.txt": "" for n in "abcde"}, NOTHING, "a.txt, b.txt, c.txt and 2 more"),
-    "nobody to ask": ({}, [], "no terminal here to ask at: say --yes"),
+    "nobody to ask": ({}, [], "no terminal here to ask at: say --defaults"),
     "no such folder": ({}, [*NOTHING, "-d", "package_dir=src/shpo"], "src/shpo is not a folder of {dest} (src/shop?)"),
     "a bad folder": ({}, [*NOTHING, "-d", "package_dir=../host"], "is not a plain path"),
     "tests": ({}, [*NOTHING, "-d", "package_dir=tests"], "tests and ops hold files of a service"),

@@ -40,13 +40,14 @@ def add(
     package speech/ and the lines at the end of .gitignore and .env.example; nothing else is touched. Then come the
     lines to paste into your app.
     """
-    ask = sys.stdin.isatty() and not (defaults or yes or as_json)
+    unasked = defaults or yes or as_json
+    ask = sys.stdin.isatty() and not unasked
     with console.one_line(as_json=as_json):
         from .. import copying
         from ..hosting import adding
 
-        if not (yes or dry_run) and (as_json or not sys.stdin.isatty()):
-            raise ValueError("no terminal here to ask at: say --yes, or --dry-run to see it first")
+        if not (unasked or dry_run or sys.stdin.isatty()):
+            raise ValueError("no terminal here to ask at: say --defaults, or --dry-run to see it first")
         told = copying.read(answers) | given if answers else given
         host = adding.look(dest, told)
         if not as_json:
@@ -59,7 +60,7 @@ def add(
             patch = adding.diff(addition) if diff else ""
             if not as_json:
                 show(addition, patch)
-            if not (dry_run or yes or console.confirm("Write this?", otherwise="--yes")):
+            if not (dry_run or unasked or console.confirm("Write this?", otherwise="--defaults")):
                 console.fail("nothing was written")
             if not dry_run:
                 adding.write(addition)
