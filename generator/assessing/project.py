@@ -1,0 +1,134 @@
+"""What is read of a project: every small text for keys, and as code those modules alone that ElevenLabs can reach."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from . import files, ignoring, notebooks
+from .findings import Unread
+from .names import Names
+from .syntax import Module, parse
+
+SPEAKS = re.compile(rb"eleven_?labs|xi-api-key", re.IGNORECASE)
+# What says who may come in, or how many processes there are, wherever it stands.
+SETS_UP = re.compile(rb"INSTALLED_APPS|urlpatterns|add_middleware|before_request|include_router|register_blueprint")
+TESTS = re.compile(r"(^|/)(tests?|testing_utils|__tests__)/|(^|/)(test_[^/]*|[^/]*_test|conftest)\.py$")
+ROUNDS = 4  # who imports who imports ... what speaks
+
+
+@dataclass
+class Project:
+    """*texts* are the files whose text the rules look through; *modules* the ones that were parsed."""
+
+    root: Path
+    names: list[str]
+    texts: list[files.Source] = field(default_factory=list)
+    modules: list[Module] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
+
+    @cached_property
+    def meaning(self) -> Names:
+        return Names(self.modules)
+
+    @property
+    def served(self) -> Iterator[Module]:
+        """Modules whose calls are paid for: not the tests."""
+        return (module for module in self.modules if not TESTS.search(module.source.name))
+
+    def text(self, name: str) -> files.Source | None:
+        return next((source for source in self.texts if source.name == name), None)
+
+    def line(self, name: str, line: int) -> str:
+        source = self._sources.get(name)
+        lines = source.lines if source else []
+        return lines[line - 1] if 0 < line <= len(lines) else ""
+
+    @cached_property
+    def _sources(self) -> dict[str, files.Source]:
+        return {source.name: source for source in self.texts}
+
+
+def read(path: Path) -> Project:
+    """Raises FileNotFoundError where there is nothing at *path*."""
+    path = path.absolute()
+    if not path.exists():
+        raise FileNotFoundError(2, "no such file or folder", str(path))
+    root, names = (path.parent, [path.name]) if path.is_file() else (path, list(ignoring.listing(path)))
+    project = Project(root, names)
+    contents = dict(contents_of(project))
+    wanted = reached({name: data for name, data in contents.items() if files.suffix(name) in files.CODE})
+    for name, data in contents.items():
+        notebook = files.suffix(name) == files.NOTEBOOK
+        if name in wanted or (notebook and SPEAKS.search(data)):
+            add_code(project, name, files.decode(data, name), notebook=notebook)
+        elif of_interest(name, data):
+            project.texts.append(files.Source(name, files.decode(data, name)))
+    return project
+
+
+def contents_of(project: Project) -> Iterator[tuple[str, bytes]]:
+    for name in project.names:
+        if not files.worth_reading(name):
+            continue
+        content = files.read(project.root / name)
+        if isinstance(content, bytes):
+            yield name, content
+        elif files.suffix(name) in files.CODE | {files.NOTEBOOK} and content != "not a plain file":
+            project.unread.append(Unread(name, content))
+
+
+def add_code(project: Project, name: str, text: str, *, notebook: bool) -> None:
+    source = files.Source(name, text)
+    project.texts.append(source)
+    try:
+        if notebook:
+            code = notebooks.code(text)
+            project.modules.append(parse(files.Source(name, code.text), code.lines))
+        else:
+            project.modules.append(parse(source))
+    except ValueError as error:
+        project.unread.append(Unread(name, str(error)))
+
+
+SMALL = (b"sk_", b"ELEVEN", b"eleven", b"Eleven", b"xi-api-key", b"workers", b"gunicorn", b"replicas", b"-w ", b"COPY", b"ADD")
+
+
+def of_interest(name: str, data: bytes) -> bool:
+    """May a rule find something in this text?"""
+    return files.is_env(name) or any(word in data for word in SMALL)
+
+
+def reached(sources: dict[str, bytes]) -> set[str]:
+    """Modules that mention ElevenLabs, those that import them, those that import these ..., and what sets the app up."""
+    found = {name for name, data in sources.items() if SPEAKS.search(data)}
+    if not found:
+        return found
+    found |= {name for name, data in sources.items() if SETS_UP.search(data)}
+    latest = found
+    for _ in range(ROUNDS):
+        importing = imports_any(stems(latest))
+        latest = {name for name, data in sources.items() if name not in found and importing.search(data)}
+        if not latest:
+            break
+        found = found | latest
+    return found | imported_by(found, sources)
+
+
+def stems(names: Iterable[str]) -> set[str]:
+    parts = [name.rsplit(".", 1)[0].split("/") for name in names]
+    return {(part[-2] if part[-1] == "__init__" and len(part) > 1 else part[-1]) for part in parts}
+
+
+def imports_any(words: set[str]) -> re.Pattern[bytes]:
+    """A line of an import (or the middle of one) that has one of these names."""
+    names = "|".join(sorted(re.escape(word) for word in words))
+    return re.compile(rf"^[ \t]*(?:from|import)\b[^\n]*\b(?:{names})\b".encode(), re.MULTILINE)
+
+
+def imported_by(names: set[str], sources: dict[str, bytes]) -> set[str]:
+    """What those import in turn: limiters, settings and helpers are often in a module of their own."""
+    text = b"\n".join(line for name in names for line in re.findall(rb"^[ \t]*(?:from|import)\b[^\n]*", sources[name], re.MULTILINE))
+    words = set(re.findall(rb"\w+", text))
+    return {name for name in sources if next(iter(stems([name]))).encode() in words}

@@ -1,0 +1,122 @@
+"""The same words, spoken and paid for again."""
+
+import ast
+import re
+from collections.abc import Iterator
+
+from .. import facts
+from ..findings import Severity
+from ..routes import Route, routes
+from ..rule import Case, Hit, Rule, at
+from ..spending import Spend
+from ..syntax import Scope
+from ..values import argument, text_of
+from .retries import unnested
+
+CACHES = re.compile(r"cache|memo|lru|store(?!d_)|redis|exists\(|is_file\(|is None|not in |if not _", re.IGNORECASE)
+SPOKEN = ("text_to_speech.", "generate", "text_to_dialogue.", "text_to_sound_effects.")
+CHOICES = ("voice_id", "voice", "model_id", "model", "voice_settings", "output_format", "language_code", "seed")
+
+
+def repeated(case: Case) -> Iterator[Hit]:
+    served = {route.handler.key: route for route in routes(case.project)}
+    for spend in case.spending.all:
+        if not spend.paid or not (spend.what.startswith(SPOKEN) or "text-to-speech" in spend.what):
+            continue
+        text = constant_text(spend, case)
+        if not text or is_cached(spend, spend.scope):
+            continue
+        price = f"{len(text):,} characters are {len(text) * facts.usd_per_1000() / 1000:.4f} USD at the list price, each time"
+        if loop := loop_around(spend):
+            yield at(spend.module, spend.call, f"the same text at every turn of the loop in line {loop}: {price}")
+        elif route := route_of(spend, case, served):
+            yield at(spend.module, spend.call, f"the same text at every request of {route.says}: {price}")
+
+
+def constant_text(spend: Spend, case: Case) -> str:
+    """The text, where it is the same at every call."""
+    given = argument(spend.call, "text")
+    if given is None and spend.http:
+        body = argument(spend.call, "json") or argument(spend.call, "data")
+        body = next((value for value, _ in case.project.meaning.values(body, spend.scope)), body) if isinstance(body, ast.Name) else body
+        given = of_dict(body, "text") if isinstance(body, ast.Dict) else None
+    if given is None and spend.what == "generate":
+        given = argument(spend.call, "text", 0)
+    if given is None or spend.what.endswith("convert_realtime"):
+        return ""
+    if any(isinstance(node, ast.Call) and "environ" not in ast.unparse(node) for node in ast.walk(given)):
+        return ""
+    text = text_of(given, spend.scope, case.project.meaning)
+    return "" if "{}" in text else text
+
+
+def of_dict(body: ast.Dict, name: str) -> ast.expr | None:
+    pairs = zip(body.keys, body.values, strict=True)
+    return next((value for key, value in pairs if isinstance(key, ast.Constant) and key.value == name), None)
+
+
+def is_cached(spend: Spend, scope: Scope) -> bool:
+    """By a decorator, or by a look before the call: anything in its function that asks whether it is there already."""
+    if any(CACHES.search(ast.unparse(decorator)) for decorator in scope.decorators):
+        return True
+    tests = (node.test for node in scope.own() if isinstance(node, (ast.If, ast.IfExp, ast.While)))
+    if any(CACHES.search(ast.unparse(test)) for test in tests):
+        return True
+    return any(isinstance(node, ast.Call) and re.search(r"cache", ast.unparse(node.func), re.IGNORECASE) for node in scope.own())
+
+
+def loop_around(spend: Spend) -> int:
+    """The line of a loop that says the same in the same voice at every turn; 0 where there is none."""
+    for above in spend.module.above(spend.call):
+        if above is spend.scope.node:
+            return 0
+        if isinstance(above, (ast.For, ast.AsyncFor, ast.While)):
+            varies = isinstance(above, ast.While) and False
+            turned = set() if isinstance(above, ast.While) else {node.id for node in ast.walk(above.target) if isinstance(node, ast.Name)}
+            used = {node.id for node in ast.walk(spend.call) if isinstance(node, ast.Name)}
+            derived = {name for name in used if name in set_in(above)}
+            if not varies and not turned & used and not derived and not leaves_after(spend, above):
+                return spend.module.place(above)[0]
+            return 0
+    return 0
+
+
+def set_in(loop: ast.For | ast.AsyncFor | ast.While) -> set[str]:
+    """Names that the loop's body sets: other ones each turn, perhaps."""
+    inner = (node for statement in loop.body for node in ast.walk(statement))
+    return {node.id for node in inner if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+
+
+def leaves_after(spend: Spend, loop: ast.For | ast.AsyncFor | ast.While) -> bool:
+    """A loop that ends with the first success is a retry."""
+    node: ast.AST = spend.call
+    for above in spend.module.above(spend.call):
+        if isinstance(node, (ast.Return,)):
+            return True
+        for block in (getattr(above, "body", None), getattr(above, "orelse", None)):
+            if isinstance(block, list) and node in block:
+                rest = [*block[block.index(node) :], *(above.orelse if isinstance(above, ast.Try) else [])]
+                if any(isinstance(inner, (ast.Return, ast.Break)) for one in rest for inner in unnested(one)):
+                    return True
+        if above is loop:
+            return False
+        node = above
+    return False
+
+
+def route_of(spend: Spend, case: Case, served: dict[str, Route]) -> Route | None:
+    """The route whose request leads to this call, at once or through one helper."""
+    if route := served.get(spend.scope.key):
+        return route
+    callers = case.spending.callers.get(spend.scope.key, [])
+    return next((served[caller.key] for call, caller in callers if caller.key in served and not is_cached(spend, caller)), None)
+
+
+RULES = [
+    Rule(
+        "repeated-synthesis", "The same text is paid for again and again", Severity.warning,
+        "the same seed gives the same length and other bytes: only a cache repeats audio, and a hit costs nothing",
+        "speak it once and keep the audio: a file shipped with the code, or a cache whose key has text, voice, model and settings",
+        repeated,
+    )
+]  # fmt: skip
