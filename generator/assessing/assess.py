@@ -38,7 +38,9 @@ def assess(path: Path, rules: Iterable[str], today: date) -> Assessment:
     project = read(path)
     case = Case(project, today)
     chosen = [name for name in RULES if name in set(rules)]
-    found = {hit.as_found(RULES[name]) for name in chosen for hit in RULES[name].check(case)} if speaks(project) else set()
+    found = (
+        {hit.as_found(RULES[name]) for name in chosen for hit in RULES[name].check(case)} if speaks(project) else set()
+    )
     findings, suppressed = suppress.split(sorted(found, key=lambda finding: finding.order), project)
     marks = fingerprints((finding, project.line(finding.file, finding.line)) for finding in findings)
     return Assessment(project, findings, marks, suppressed, chosen)
@@ -46,4 +48,8 @@ def assess(path: Path, rules: Iterable[str], today: date) -> Assessment:
 
 def speaks(project: Project) -> bool:
     """Is ElevenLabs in it at all?"""
-    return any(word in source.text.lower() for source in project.texts for word in ("elevenlabs", "eleven_labs", "xi-api-key", "sk_"))
+    return any(
+        word in source.text.lower()
+        for source in project.texts
+        for word in ("elevenlabs", "eleven_labs", "xi-api-key", "sk_")
+    )

@@ -10,23 +10,25 @@ from .project import Project
 from .values import argument, number_of
 
 SERVER = re.compile(r"\b(?:gunicorn|uvicorn|hypercorn|granian|daphne|fastapi run|uwsgi|litestar run|quart)\b")
-WORKERS = re.compile(r"""(?:--workers|--processes|--worker-processes|(?<=\s)-w)["',]*[=\s]+["']?(\$\{?\w+(?::-(\d+))?\}?|\$\([^)]*\)|\d+)""")
+WORKERS = re.compile(
+    r"""(?:--workers|--processes|--worker-processes|(?<=\s)-w)["',]*[=\s]+["']?(\$\{?\w+(?::-(\d+))?\}?|\$\([^)]*\)|\d+)"""
+)
 CONCURRENCY = re.compile(r"""\bWEB_CONCURRENCY["']?\s*[:= ]\s*["']?(\d+)""")
 REPLICAS = re.compile(r"^\s*(?:replicas|minReplicas|min_replicas|scale):\s*[\"']?(\d+)", re.MULTILINE)
 CONFIG = re.compile(r"^\s*workers\s*=\s*(.+)$", re.MULTILINE)
 
 
 class Processes(NamedTuple):
-    """*count* is 0 where it is several, but the source does not say how many."""
+    """*number* is 0 where it is several, but the source does not say how many."""
 
-    count: int
+    number: int
     where: str
 
 
 def processes(project: Project) -> Processes | None:
     """What makes the most of them; None where nothing says that there is more than one."""
-    found = [one for one in [*by_command(project), *by_code(project)] if one.count != 1]
-    return max(found, key=lambda one: one.count, default=None)
+    found = [one for one in [*by_command(project), *by_code(project)] if one.number != 1]
+    return max(found, key=lambda one: one.number, default=None)
 
 
 def by_command(project: Project) -> Iterator[Processes]:
@@ -64,7 +66,12 @@ def by_code(project: Project) -> Iterator[Processes]:
     for module in project.served:
         for scope in module.scopes.values():
             for call in scope.calls:
-                if project.meaning.name(call.func, scope) in ("uvicorn.run", "uvicorn.Config", "granian.Granian", "sanic.Sanic().run"):
+                if project.meaning.name(call.func, scope) in (
+                    "uvicorn.run",
+                    "uvicorn.Config",
+                    "granian.Granian",
+                    "sanic.Sanic().run",
+                ):
                     if workers := argument(call, "workers"):
                         number = number_of(workers, scope, project.meaning)
                         cores = "cpu" in ast.unparse(workers)

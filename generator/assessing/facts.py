@@ -44,7 +44,10 @@ def pool_of(model: str) -> str:
 
 def usd_per_1000(model: str = "") -> float:
     models = load()["models"]
-    usd: float = models.get(model, {}).get("usd_per_1000_characters") or models["eleven_multilingual_v2"]["usd_per_1000_characters"]
+    usd: float = (
+        models.get(model, {}).get("usd_per_1000_characters")
+        or models["eleven_multilingual_v2"]["usd_per_1000_characters"]
+    )
     return usd
 
 
@@ -70,7 +73,9 @@ def voices() -> dict[str, Ending]:
     for voice in listed["retiring"]:
         new = voice["successor"]
         successor = f"{replaced.get(new, '')} {new}".strip() if new else None
-        ending = Ending(voice["voice_id"] or "", voice["name"], "retired", catalogue.day(voice["retires"]), successor, "")
+        ending = Ending(
+            voice["voice_id"] or "", voice["name"], "retired", catalogue.day(voice["retires"]), successor, ""
+        )
         found |= {name: ending for name in (voice["voice_id"], voice["name"]) if name}
     for voice in listed["legacy"]:
         ending = Ending(voice["voice_id"], voice["name"], "legacy", None, None, voice["state"])

@@ -10,8 +10,37 @@ from typing import NamedTuple
 LARGEST_BYTES = 2_000_000  # a source of 2 MB was written by a program
 CODE = {".py", ".pyw", ".pyi"}
 NOTEBOOK = ".ipynb"
-CONFIG = {".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".conf", ".env", ".properties", ".tf", ".tfvars", ".service"}
-SCRIPT = {".js", ".jsx", ".mjs", ".cjs", ".ts", ".tsx", ".vue", ".svelte", ".html", ".sh", ".bash", ".ps1", ".bat", ".rb", ".go"}
+CONFIG = {
+    ".yaml",
+    ".yml",
+    ".json",
+    ".toml",
+    ".ini",
+    ".cfg",
+    ".conf",
+    ".env",
+    ".properties",
+    ".tf",
+    ".tfvars",
+    ".service",
+}
+SCRIPT = {
+    ".js",
+    ".jsx",
+    ".mjs",
+    ".cjs",
+    ".ts",
+    ".tsx",
+    ".vue",
+    ".svelte",
+    ".html",
+    ".sh",
+    ".bash",
+    ".ps1",
+    ".bat",
+    ".rb",
+    ".go",
+}
 PROSE = {".md", ".rst", ".txt", ".adoc"}
 BY_NAME = ("Dockerfile", "Containerfile", "Procfile", "Makefile", "Pipfile", "justfile", ".env", ".flaskenv")
 BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
@@ -39,7 +68,9 @@ def suffix(name: str) -> str:
 def is_env(name: str) -> bool:
     """``.env``, ``.env.local``, ``prod.env``: but no example of one."""
     last = name.rpartition("/")[2]
-    is_one = last == ".env" or last.startswith(".env.") or (last.endswith(".env") and len(last) > 4) or last == ".flaskenv"
+    is_one = (
+        last == ".env" or last.startswith(".env.") or (last.endswith(".env") and len(last) > 4) or last == ".flaskenv"
+    )
     return is_one and not is_example(last)
 
 

@@ -14,7 +14,10 @@ LIMITERS = re.compile(
     r"^(?:asyncio|threading|multiprocessing|anyio|trio|asyncio\.locks|gevent\.lock|eventlet\.semaphore)\."
     r"(?:Bounded)?(?:Semaphore|CapacityLimiter|Lock|RLock)\(\)|^aiolimiter\.AsyncLimiter\(\)|^pyrate_limiter\.\w+\(\)"
 )
-CALLED_SO = re.compile(r"sem(?:aphore)?s?(?:_|$|\()|limit|throttl|slot|gate(?:_|$|\()|bulkhead|lease|permit|capacity|concurren", re.IGNORECASE)
+CALLED_SO = re.compile(
+    r"sem(?:aphore)?s?(?:_|$|\()|limit|throttl|slot|gate(?:_|$|\()|bulkhead|lease|permit|capacity|concurren",
+    re.IGNORECASE,
+)
 
 
 class Guard(NamedTuple):
@@ -44,7 +47,11 @@ def as_guard(expr: ast.expr, scope: Scope, spending: Spending) -> Iterator[Guard
     known = spending.meaning.of(expr, scope)
     said = ast.unparse(expr)
     if known and LIMITERS.match(known.name):
-        size = argument(known.call, "value", 0) or argument(known.call, "total_tokens") or argument(known.call, "initial_value")
+        size = (
+            argument(known.call, "value", 0)
+            or argument(known.call, "total_tokens")
+            or argument(known.call, "initial_value")
+        )
         number = number_of(size, known.scope, spending.meaning) if known.scope else None
         yield Guard(said, known, 1 if "Lock" in known.name else number)
     elif CALLED_SO.search(said):

@@ -23,7 +23,9 @@ def git(root: Path, *argv: str, given: str | None = None) -> list[str] | None:
     environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
     command = ["git", *SAFE, "-C", str(root), *argv]
     try:
-        done = subprocess.run(command, input=given, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            command, input=given, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
     except (OSError, subprocess.TimeoutExpired, UnicodeError):
         return None
     return None if done.returncode not in (0, 1) else [name for name in done.stdout.split("\0") if name]

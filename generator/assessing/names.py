@@ -14,12 +14,28 @@ from typing import NamedTuple
 
 from .syntax import Binding, Bound, Defined, Imported, Module, Parameter, Scope
 
-OTHERS = {"aiohttp", "django", "elevenlabs", "fastapi", "flask", "httpx", "litestar", "requests", "starlette", "tenacity"}
+OTHERS = {
+    "aiohttp",
+    "django",
+    "elevenlabs",
+    "fastapi",
+    "flask",
+    "httpx",
+    "litestar",
+    "requests",
+    "starlette",
+    "tenacity",
+}
 DEEPEST = 12  # steps from name to name
+HOLDERS = {"state", "app", "application", "current_app", "g", "extensions", "ctx", "context", "config", "bot"}
 TRANSPARENT = ("with_raw_response", "with_streaming_response")
 HANDED_ON = {"functools.partial", "functools.partialmethod", "copy.copy", "weakref.proxy"}
 DEPENDS = {"fastapi.Depends", "fastapi.Security", "fastapi.params.Depends", "fast_depends.Depends"}
-MOVED = (("elevenlabs.client.", "elevenlabs."), ("elevenlabs.base_client.Base", "elevenlabs."), ("elevenlabs.base_client.AsyncBase", "elevenlabs.Async"))
+MOVED = (
+    ("elevenlabs.client.", "elevenlabs."),
+    ("elevenlabs.base_client.Base", "elevenlabs."),
+    ("elevenlabs.base_client.AsyncBase", "elevenlabs.Async"),
+)
 
 
 class Known(NamedTuple):
@@ -73,9 +89,10 @@ class Names:
             case ast.Name(id=name):
                 return self._named(name, scope, depth)
             case ast.Attribute(value=value, attr=attr):
+                if last_name(value) in HOLDERS and (kept := self._state(attr, depth)):
+                    return kept
                 base = self.of(value, scope, depth)
-                found = self._member(base, attr, depth) if base else None
-                return found or self._state(attr, depth)
+                return self._member(base, attr, depth) if base else None
             case ast.Call():
                 return self._called(expr, scope, depth)
             case ast.Await(value=value) | ast.NamedExpr(value=value):
@@ -128,7 +145,9 @@ class Names:
             case Parameter(annotation, default):
                 return self._parameter(annotation, default, scope, depth)
 
-    def _parameter(self, annotation: ast.expr | None, default: ast.expr | None, scope: Scope, depth: int) -> Known | None:
+    def _parameter(
+        self, annotation: ast.expr | None, default: ast.expr | None, scope: Scope, depth: int
+    ) -> Known | None:
         if default is not None and (given := self.injected(default, scope, depth)):
             return given
         return self._annotated(annotation, scope, depth) if annotation is not None else None
@@ -150,7 +169,13 @@ class Names:
             case ast.BinOp(left=left, op=ast.BitOr(), right=right):
                 return self._annotated(left, scope, depth) or self._annotated(right, scope, depth)
             case ast.Subscript(value=value, slice=inner):
-                if self.name(value, scope).rpartition(".")[2] not in ("Annotated", "Optional", "ClassVar", "Final", "Union"):
+                if self.name(value, scope).rpartition(".")[2] not in (
+                    "Annotated",
+                    "Optional",
+                    "ClassVar",
+                    "Final",
+                    "Union",
+                ):
                     return None
                 parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
                 made = (self.injected(part, scope, depth) for part in parts[1:])
@@ -173,7 +198,11 @@ class Names:
         owner = self.classes.get(base.name.removesuffix("()"))
         if owner is not None:
             return self._of_class(owner, attr, depth)
-        return Known(plain(f"{base.name}.{attr}"), base.call, base.scope) if not base.name.startswith("builtins.") else None
+        return (
+            Known(plain(f"{base.name}.{attr}"), base.call, base.scope)
+            if not base.name.startswith("builtins.")
+            else None
+        )
 
     def _of_class(self, owner: Scope, attr: str, depth: int) -> Known | None:
         for scope, value in owner.attributes.get(attr, []):
@@ -276,14 +305,23 @@ class Names:
             there = [module for module in there if module.dotted in roots]
         if not there:
             return None
-        return max(there, key=lambda module: (module.dotted == dotted, shared(module.dotted, importer.dotted), -len(module.dotted)))
+        return max(
+            there,
+            key=lambda module: (module.dotted == dotted, shared(module.dotted, importer.dotted), -len(module.dotted)),
+        )
 
     def _exported(self, dotted: str, attr: str, depth: int) -> Known | None:
         top = self._top(dotted)
         if top is not None and attr in top.bindings:
             return self._first(top.bindings[attr], top, depth)
-        inner = next((one for one in self._by_ending.get(f"{dotted}.{attr}", []) if one.dotted == f"{dotted}.{attr}"), None)
+        inner = next(
+            (one for one in self._by_ending.get(f"{dotted}.{attr}", []) if one.dotted == f"{dotted}.{attr}"), None
+        )
         return Known(inner.dotted + ":") if inner else None
+
+
+def last_name(expr: ast.expr) -> str:
+    return expr.attr if isinstance(expr, ast.Attribute) else expr.id if isinstance(expr, ast.Name) else ""
 
 
 def plain(name: str) -> str:
@@ -297,4 +335,6 @@ def plain(name: str) -> str:
 def shared(one: str, other: str) -> int:
     """How many leading parts two dotted names have in common."""
     pairs = zip(one.split("."), other.split("."), strict=False)
-    return next((index for index, (left, right) in enumerate(pairs) if left != right), min(one.count("."), other.count(".")) + 1)
+    return next(
+        (index for index, (left, right) in enumerate(pairs) if left != right), min(one.count("."), other.count(".")) + 1
+    )

@@ -12,7 +12,9 @@ from . import facts, files
 from .project import Project
 
 LOCKS = ("uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "pylock.toml")
-REQUIREMENT = re.compile(r"^[\s\"'-]*elevenlabs(?:\[[^\]]*\])?\s*([<>=!~][^;#\"'\\]*|@[^;]*)?[\s;#\"',\\]*", re.IGNORECASE)
+REQUIREMENT = re.compile(
+    r"^[\s\"'-]*elevenlabs(?:\[[^\]]*\])?\s*([<>=!~][^;#\"'\\]*|@[^;]*)?[\s;#\"',\\]*", re.IGNORECASE
+)
 # The releases that a range may choose from, by minor version; enough to tell what is in them.
 RELEASES = [Version(f"0.2.{patch}") for patch in range(28)] + [Version(f"1.{minor}.0") for minor in range(60)]
 
@@ -35,14 +37,23 @@ def locked(project: Project) -> Iterator[Pin]:
         if name.rpartition("/")[2] not in LOCKS:
             continue
         content = files.read(project.root / name)
-        found = re.search(rb"name = \"elevenlabs\"\s*\nversion = \"([^\"]+)\"|\"elevenlabs\": \{[^}]*?\"version\": \"==([^\"]+)\"", content) if isinstance(content, bytes) else None
+        found = (
+            re.search(
+                rb"name = \"elevenlabs\"\s*\nversion = \"([^\"]+)\"|\"elevenlabs\": \{[^}]*?\"version\": \"==([^\"]+)\"",
+                content,
+            )
+            if isinstance(content, bytes)
+            else None
+        )
         if found and (version := parsed((found[1] or found[2]).decode())):
             yield Pin(version, f"{name} locks {version}")
 
 
 def installed(project: Project) -> Iterator[Pin]:
     """In an environment inside the project: told by a folder's name."""
-    for found in sorted(project.root.glob("*/lib/python3*/site-packages/elevenlabs-*.dist-info")) + sorted(project.root.glob("*/Lib/site-packages/elevenlabs-*.dist-info")):
+    for found in sorted(project.root.glob("*/lib/python3*/site-packages/elevenlabs-*.dist-info")) + sorted(
+        project.root.glob("*/Lib/site-packages/elevenlabs-*.dist-info")
+    ):
         if version := parsed(found.name.removeprefix("elevenlabs-").removesuffix(".dist-info")):
             yield Pin(version, f"{version} is installed in {found.relative_to(project.root).parts[0]}")
 
@@ -60,7 +71,12 @@ def declared(project: Project, newest: Version) -> Iterator[Pin]:
             continue
         for one in said:
             if version := highest(one, newest):
-                yield Pin(version, f"{source.name} asks for elevenlabs{one.strip()}" if one.strip() else f"{source.name} names no version: the newest")
+                yield Pin(
+                    version,
+                    f"{source.name} asks for elevenlabs{one.strip()}"
+                    if one.strip()
+                    else f"{source.name} names no version: the newest",
+                )
 
 
 def of_pyproject(text: str) -> list[str]:
@@ -91,7 +107,9 @@ def of_poetry(said: str) -> str:
     """``^1.2`` and ``1.2`` in today's words."""
     if match := re.match(r"\^(\d+)", said):
         major = int(match[1])
-        return f">={said[1:]},<{major + 1}" if major else f">={said[1:]},<0.{said.split('.')[1] if '.' in said else 1}.999"
+        return (
+            f">={said[1:]},<{major + 1}" if major else f">={said[1:]},<0.{said.split('.')[1] if '.' in said else 1}.999"
+        )
     return "" if said in ("*", "") else said if said[0] in "<>=!~" else f"=={said}"
 
 

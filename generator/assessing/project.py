@@ -92,7 +92,19 @@ def add_code(project: Project, name: str, text: str, *, notebook: bool) -> None:
         project.unread.append(Unread(name, str(error)))
 
 
-SMALL = (b"sk_", b"ELEVEN", b"eleven", b"Eleven", b"xi-api-key", b"workers", b"gunicorn", b"replicas", b"-w ", b"COPY", b"ADD")
+SMALL = (
+    b"sk_",
+    b"ELEVEN",
+    b"eleven",
+    b"Eleven",
+    b"xi-api-key",
+    b"workers",
+    b"gunicorn",
+    b"replicas",
+    b"-w ",
+    b"COPY",
+    b"ADD",
+)
 
 
 def of_interest(name: str, data: bytes) -> bool:
@@ -129,6 +141,8 @@ def imports_any(words: set[str]) -> re.Pattern[bytes]:
 
 def imported_by(names: set[str], sources: dict[str, bytes]) -> set[str]:
     """What those import in turn: limiters, settings and helpers are often in a module of their own."""
-    text = b"\n".join(line for name in names for line in re.findall(rb"^[ \t]*(?:from|import)\b[^\n]*", sources[name], re.MULTILINE))
+    text = b"\n".join(
+        line for name in names for line in re.findall(rb"^[ \t]*(?:from|import)\b[^\n]*", sources[name], re.MULTILINE)
+    )
     words = set(re.findall(rb"\w+", text))
     return {name for name in sources if next(iter(stems([name]))).encode() in words}

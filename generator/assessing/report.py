@@ -70,8 +70,14 @@ def as_data(assessment: Assessment, suggestion: Suggestion | None) -> dict[str, 
         "read_as_code": len(assessment.project.modules),
         "counts": {severity.name: assessment.count(severity) for severity in reversed(Severity)},
         "suppressed": assessment.suppressed,
-        "findings": [finding._asdict() | {"severity": finding.severity.name, "fingerprint": mark} for finding, mark in pairs],
+        "findings": [
+            finding._asdict() | {"severity": finding.severity.name, "fingerprint": mark} for finding, mark in pairs
+        ],
         "not_assessed": [unread._asdict() for unread in assessment.unread],
         "suggestion": suggestion
-        and {"answers": {answer.name: answer.value for answer in suggestion.answers}, "why": {answer.name: answer.why for answer in suggestion.answers}, "command": suggestion.command},
+        and {
+            "answers": {answer.name: answer.value for answer in suggestion.answers},
+            "why": {answer.name: answer.why for answer in suggestion.answers},
+            "command": suggestion.command,
+        },
     }

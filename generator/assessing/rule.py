@@ -53,6 +53,8 @@ class Hit(NamedTuple):
         return Finding(rule.id, severity, self.file, self.line, self.column, *said)
 
 
-def at(module: Module, node: ast.AST, what: str, *, why: str = "", mend: str = "", severity: Severity | None = None) -> Hit:
+def at(
+    module: Module, node: ast.AST, what: str, *, why: str = "", mend: str = "", severity: Severity | None = None
+) -> Hit:
     line, column = module.place(node)
     return Hit(module.source.name, line, column, what, why, mend, severity)

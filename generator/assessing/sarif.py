@@ -13,8 +13,15 @@ FINGERPRINT = "copierElevenlabs/v1"
 
 def log(assessment: Assessment, version: str) -> dict[str, Any]:
     """Paths are relative to the folder that was assessed, as URIs."""
-    driver = {"name": "copier-elevenlabs assess", "version": version, "rules": [rule(name) for name in assessment.rules]}
-    results = [result(finding, mark, assessment.rules) for finding, mark in zip(assessment.findings, assessment.marks, strict=True)]
+    driver = {
+        "name": "copier-elevenlabs assess",
+        "version": version,
+        "rules": [rule(name) for name in assessment.rules],
+    }
+    results = [
+        result(finding, mark, assessment.rules)
+        for finding, mark in zip(assessment.findings, assessment.marks, strict=True)
+    ]
     unread = [
         {"level": "note", "message": {"text": f"not assessed as code: {one.why}"}, "locations": [location(one.file)]}
         for one in assessment.unread

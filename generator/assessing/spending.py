@@ -25,7 +25,9 @@ PAID = LAZY | {
 }  # fmt: skip
 FUNCTIONS = {"elevenlabs.generate": "generate"}
 HOST = re.compile(r"api\.(\w+\.)?(\w+\.)?elevenlabs\.io")
-PAID_PATH = re.compile(r"text-to-speech|speech-to-text|text-to-dialogue|sound-generation|speech-to-speech|/music|audio-isolation|text-to-voice")
+PAID_PATH = re.compile(
+    r"text-to-speech|speech-to-text|text-to-dialogue|sound-generation|speech-to-speech|/music|audio-isolation|text-to-voice"
+)
 VERBS = r"(?:get|post|put|patch|delete|request|stream|send|urlopen|ws_connect|head|options|build_request)"
 HTTP = re.compile(
     rf"^(?:(requests|httpx|aiohttp|urllib3?)(?:\.request)?\.{VERBS}"
@@ -75,7 +77,9 @@ class Spending:
         """The project's own functions that *scope* calls or hands on to be called."""
         for call in scope.calls:
             for expr in [call.func, *call.args, *(keyword.value for keyword in call.keywords)]:
-                known = self.meaning.of(expr, scope) if isinstance(expr, (ast.Name, ast.Attribute, ast.Lambda)) else None
+                known = (
+                    self.meaning.of(expr, scope) if isinstance(expr, (ast.Name, ast.Attribute, ast.Lambda)) else None
+                )
                 inner = scope.module.scopes.get(expr) if isinstance(expr, ast.Lambda) else None
                 inner = inner or (self.meaning.functions.get(known.name) if known else None)
                 if inner is None and known and expr is call.func and known.name in self.meaning.classes:
@@ -127,14 +131,18 @@ def http_spend(call: ast.Call, scope: Scope, known: Known, meaning: Names) -> Sp
         return None
     method = known.name.rpartition(".")[2]
     paid = bool(PAID_PATH.search(url)) and method not in ("get", "head", "options", "delete")
-    return Spend(call, scope, f"{method} {url}"[:80], known, paid, False, not known.name.startswith(ASYNC_HTTP), http=True)
+    return Spend(
+        call, scope, f"{method} {url}"[:80], known, paid, False, not known.name.startswith(ASYNC_HTTP), http=True
+    )
 
 
 def url_of(call: ast.Call, scope: Scope, known: Known, meaning: Names) -> str:
     urls = [text_of(arg, scope, meaning) for arg in call.args[:2]] + [text_of(argument(call, "url"), scope, meaning)]
     url = next((url for url in urls if url and ("/" in url or "://" in url)), "")
     base = text_of(argument(known.call, "base_url"), known.scope, meaning) if known.call and known.scope else ""
-    base = base or (text_of(known.call.args[0], known.scope, meaning) if known.call and known.scope and known.call.args else "")
+    base = base or (
+        text_of(known.call.args[0], known.scope, meaning) if known.call and known.scope and known.call.args else ""
+    )
     return f"{base}{url}" if url.startswith("/") or not url else url
 
 

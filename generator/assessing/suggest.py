@@ -42,7 +42,9 @@ def suggest(assessment: Assessment, case: Case, path: Path) -> Suggestion | None
 
 def cache(case: Case) -> Answer:
     for source in case.project.texts:
-        if source.suffix in files.CODE | files.CONFIG | {".txt"} and (found := re.search(r"^.*\bredis\b(?!.*elasti).*$", source.text, re.MULTILINE | re.IGNORECASE)):
+        if source.suffix in files.CODE | files.CONFIG | {".txt"} and (
+            found := re.search(r"^.*\bredis\b(?!.*elasti).*$", source.text, re.MULTILINE | re.IGNORECASE)
+        ):
             return Answer("cache_backend", "redis", f"{source.name} has Redis: {found[0].strip()[:60]}")
     if (many := processes(case.project)) is not None:
         return Answer("cache_backend", "redis", f"several processes share one plan ({many.where})")
@@ -59,7 +61,11 @@ def plan(case: Case) -> Answer | None:
     plans = facts.load()["plans"]
     for name in sorted(plans, key=lambda name: plans[name]["concurrency"]["standard"]["limit"] or 10_000):
         if name not in ("payg", "enterprise") and facts.limit("standard", name) >= widest:
-            return Answer("pricing_tier", name, f"{sizes[widest].said} lets in {widest:g}, and {name} takes {facts.limit('standard', name)}")
+            return Answer(
+                "pricing_tier",
+                name,
+                f"{sizes[widest].said} lets in {widest:g}, and {name} takes {facts.limit('standard', name)}",
+            )
     return None
 
 

@@ -55,6 +55,10 @@ class Scope:
         return f"{self.module.dotted}:{self.name}"
 
     @property
+    def node_name(self) -> str:
+        return self.name.rpartition(".")[2] or self.module.source.name
+
+    @property
     def is_async(self) -> bool:
         return isinstance(self.node, ast.AsyncFunctionDef)
 
@@ -193,7 +197,11 @@ class Reader:
     def imports(self, node: ast.Import | ast.ImportFrom, scope: Scope) -> None:
         if isinstance(node, ast.Import):
             for alias in node.names:
-                bind(scope, alias.asname or alias.name.split(".")[0], Imported(alias.name if alias.asname else alias.name.split(".")[0]))
+                bind(
+                    scope,
+                    alias.asname or alias.name.split(".")[0],
+                    Imported(alias.name if alias.asname else alias.name.split(".")[0]),
+                )
             return
         above = self.module.package[: len(self.module.package) - node.level + 1] if node.level else []
         source = ".".join([*above, *([node.module] if node.module else [])])
@@ -221,7 +229,11 @@ class Reader:
     def bind_target(self, target: ast.expr, value: ast.expr, scope: Scope) -> None:
         if isinstance(target, ast.Name):
             bind(scope, target.id, Bound(value))
-        elif isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id in ("self", "cls"):
+        elif (
+            isinstance(target, ast.Attribute)
+            and isinstance(target.value, ast.Name)
+            and target.value.id in ("self", "cls")
+        ):
             home = scope
             while home.parent and not isinstance(home.node, ast.ClassDef):
                 home = home.parent

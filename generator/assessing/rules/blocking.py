@@ -10,8 +10,23 @@ from ..spending import ASYNC_HTTP, CLIENT, HTTP, LAZY, Spending
 from ..syntax import Module, Scope
 
 SLEEPS = {"time.sleep"}
-PLAYS = {"elevenlabs.play", "elevenlabs.save", "elevenlabs.stream", "elevenlabs.play.play", "elevenlabs.play.save", "elevenlabs.play.stream"}
-THREADS = {"to_thread", "run_in_executor", "run_in_threadpool", "run_sync", "sync_to_async", "iterate_in_threadpool", "submit"}
+PLAYS = {
+    "elevenlabs.play",
+    "elevenlabs.save",
+    "elevenlabs.stream",
+    "elevenlabs.play.play",
+    "elevenlabs.play.save",
+    "elevenlabs.play.stream",
+}
+THREADS = {
+    "to_thread",
+    "run_in_executor",
+    "run_in_threadpool",
+    "run_sync",
+    "sync_to_async",
+    "iterate_in_threadpool",
+    "submit",
+}
 # They read an iterator in a thread of their own.
 READERS = THREADS | {"StreamingResponse", "StreamingHttpResponse", "Stream", "EventSourceResponse"}
 
@@ -97,7 +112,12 @@ def through_thread(call: ast.Call, scope: Scope, meaning: Names) -> Iterator[Hit
         known = meaning.of(arg, scope) if isinstance(arg, (ast.Name, ast.Attribute, ast.Call)) else None
         if known and is_lazy(known.name) and not read_elsewhere(call, scope):
             what = f"{last_of(call.func)}({short(known.name)}) only makes a generator in the thread: it blocks where it is read"
-            yield at(scope.module, call, what, mend="read it in the thread too: asyncio.to_thread(lambda: b''.join(client.text_to_speech.convert(...)))")
+            yield at(
+                scope.module,
+                call,
+                what,
+                mend="read it in the thread too: asyncio.to_thread(lambda: b''.join(client.text_to_speech.convert(...)))",
+            )
             return
 
 
@@ -130,7 +150,9 @@ def handed_on(use: ast.Name, scope: Scope) -> bool:
 
 
 def last_of(function: ast.expr) -> str:
-    return function.attr if isinstance(function, ast.Attribute) else function.id if isinstance(function, ast.Name) else ""
+    return (
+        function.attr if isinstance(function, ast.Attribute) else function.id if isinstance(function, ast.Name) else ""
+    )
 
 
 RULES = [

@@ -16,10 +16,29 @@ from ..syntax import Module
 from ..values import argument
 
 TOKEN = re.compile(r"(?<![A-Za-z0-9_])[A-Za-z0-9_]{6,60}(?![A-Za-z0-9_])")
-SETS = re.compile(r"""(?:(?:model|voice)(?:_?-?id)?\w*["'\])]*\s*[:=]+>?\s*["'`]?|text-to-speech/|--(?:model|voice)(?:-id)?[= ]["']?)$""", re.IGNORECASE)
+SETS = re.compile(
+    r"""(?:(?:model|voice)(?:_?-?id)?\w*["'\])]*\s*[:=]+>?\s*["'`]?|text-to-speech/|--(?:model|voice)(?:-id)?[= ]["']?)$""",
+    re.IGNORECASE,
+)
 # Whoever lists what ends, or what takes its place, knows already.
-KNOWS = re.compile(r"retire|deprecat|legacy|obsolete|removed|superse|replace|successor|migrat|sunset|end_of_life|ends|old_|_old|unsupported|blocked|refused|dead|gone", re.IGNORECASE)
-LIFE = {"retires", "retired", "retire", "successor", "status", "state", "deprecated", "replaces", "replacement", "replaced_by", "superseded_by", "sunset"}
+KNOWS = re.compile(
+    r"retire|deprecat|legacy|obsolete|removed|superse|replace|successor|migrat|sunset|end_of_life|ends|old_|_old|unsupported|blocked|refused|dead|gone",
+    re.IGNORECASE,
+)
+LIFE = {
+    "retires",
+    "retired",
+    "retire",
+    "successor",
+    "status",
+    "state",
+    "deprecated",
+    "replaces",
+    "replacement",
+    "replaced_by",
+    "superseded_by",
+    "sunset",
+}
 OLD_CALLS = re.compile(r"^elevenlabs\.(?:generate|(?:Async)?ElevenLabs\(\)\.generate)$")
 
 
@@ -37,25 +56,47 @@ def retired_voices(case: Case) -> Iterator[Hit]:
 def of_model(ending: Ending) -> tuple[str, str, str, Severity]:
     mend = f"use {ending.successor}" if ending.successor else ""
     if ending.state == "retired":
-        return f"{ending.id} is retired", "ElevenLabs refuses it: each call is a 400, and no audio", mend, Severity.severe
+        return (
+            f"{ending.id} is retired",
+            "ElevenLabs refuses it: each call is a 400, and no audio",
+            mend,
+            Severity.severe,
+        )
     if ending.state == "deprecated":
         why = f"{ending.id} costs what its successor costs, answers later, and may be switched off"
         return f"{ending.id} is deprecated", why, mend, Severity.warning
-    return f"{ending.id} is superseded", "it still answers; its successor understands more for the same price", mend, Severity.note
+    return (
+        f"{ending.id} is superseded",
+        "it still answers; its successor understands more for the same price",
+        mend,
+        Severity.note,
+    )
 
 
 def of_voice(ending: Ending, today: date) -> tuple[str, str, str, Severity]:
     mend = f"use {ending.successor}" if ending.successor else f"choose another voice: {facts.default_voice()}, for one"
     if ending.day is None:
-        return f"{ending.name} ({ending.id}) is a legacy voice", f"{ending.note}: what is heard is not what was chosen", mend, Severity.warning
+        return (
+            f"{ending.name} ({ending.id}) is a legacy voice",
+            f"{ending.note}: what is heard is not what was chosen",
+            mend,
+            Severity.warning,
+        )
     if ending.day <= today:
-        return f"{ending.name} ({ending.id}) ended on {ending.day}", "calls with it are refused: no audio at all", mend, Severity.severe
+        return (
+            f"{ending.name} ({ending.id}) ended on {ending.day}",
+            "calls with it are refused: no audio at all",
+            mend,
+            Severity.severe,
+        )
     left = (ending.day - today).days
     why = f"from {ending.day} on calls with it are refused; accounts made since March 2026 may not have it today"
     return f"{ending.name} ({ending.id}) ends on {ending.day}, in {left} days", why, mend, Severity.warning
 
 
-def found(case: Case, endings: dict[str, Ending], words: Callable[[Ending], tuple[str, str, str, Severity]]) -> Iterator[Hit]:
+def found(
+    case: Case, endings: dict[str, Ending], words: Callable[[Ending], tuple[str, str, str, Severity]]
+) -> Iterator[Hit]:
     parsed = {module.source.name: module for module in case.project.served}
     for module in parsed.values():
         for node, name in in_code(module, endings):
@@ -120,7 +161,9 @@ def in_data(source: files.Source, endings: dict[str, Ending]) -> Iterator[tuple[
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     if source.suffix == ".json":
         json.loads(source.text)
-    waiting: list[tuple[yaml.Node, str]] = [(tree, "") for tree in yaml.compose_all(source.text.replace("\t", "  "), loader)]
+    waiting: list[tuple[yaml.Node, str]] = [
+        (tree, "") for tree in yaml.compose_all(source.text.replace("\t", "  "), loader)
+    ]
     while waiting:
         node, key = waiting.pop()
         if isinstance(node, yaml.MappingNode):
@@ -128,14 +171,20 @@ def in_data(source: files.Source, endings: dict[str, Ending]) -> Iterator[tuple[
             if not names & LIFE and not KNOWS.search(key):
                 waiting += [(value, str(inner.value)) for inner, value in node.value]
             elif not KNOWS.search(key):
-                waiting += [(value, str(inner.value)) for inner, value in node.value if not isinstance(value, yaml.ScalarNode)]
+                waiting += [
+                    (value, str(inner.value)) for inner, value in node.value if not isinstance(value, yaml.ScalarNode)
+                ]
         elif isinstance(node, yaml.SequenceNode):
             waiting += [(value, key) for value in node.value]
         elif isinstance(node, yaml.ScalarNode) and not KNOWS.search(key):
             text = str(node.value)
             names = {name for name in TOKEN.findall(text) if name in endings}
             for name in names:
-                if text == name and (re.search("model|voice|tts|speech|eleven", key, re.IGNORECASE) or len(name) == 20) or SETS.search(text[: text.index(name)]):
+                if (
+                    text == name
+                    and (re.search("model|voice|tts|speech|eleven", key, re.IGNORECASE) or len(name) == 20)
+                    or SETS.search(text[: text.index(name)])
+                ):
                     yield node.start_mark.line + 1, node.start_mark.column + 1, name
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from .. import files, ignoring
 from ..findings import Severity
@@ -9,7 +10,7 @@ from ..rule import Case, Hit, Rule
 from .keys import is_placeholder
 
 SETS = re.compile(r"^\s*(?:export\s+)?(\w*(?:ELEVEN|XI_API)\w*KEY)\s*=\s*[\"']?([^\"'\s#]*)", re.MULTILINE)
-LOADS = re.compile(r"\bload_dotenv\b|\bdotenv_values\b|env_file\s*=|\bread_env\b|\benviron\.Env\b")
+LOADS = re.compile(r"\bload_dotenv\(|\bdotenv_values\(|env_file\s*=|\bread_env\b|\benviron\.Env\b")
 TAKES_ALL = re.compile(r"^\s*(?:COPY|ADD)\s+(?:--\S+\s+)*\.\/?\s+\S", re.MULTILINE)
 
 
@@ -43,7 +44,9 @@ def exposed_later(case: Case) -> Iterator[Hit]:
             if found := LOADS.search(source.text):
                 line = source.text.count("\n", 0, found.start()) + 1
                 column = found.start() - source.text.rfind("\n", 0, found.start())
-                yield Hit(source.name, line, column, "a .env is read, and no .gitignore names it", severity=Severity.warning)
+                yield Hit(
+                    source.name, line, column, "a .env is read, and no .gitignore names it", severity=Severity.warning
+                )
                 return
 
 
@@ -63,7 +66,7 @@ def in_image(case: Case) -> Iterator[Hit]:
             yield Hit(source.name, line, 1, what, mend="add .env* to .dockerignore", severity=Severity.severe)
 
 
-def read_lines(file: files.Path) -> list[str]:
+def read_lines(file: Path) -> list[str]:
     return file.read_text("utf-8", "replace").splitlines() if file.is_file() else []
 
 

@@ -7,15 +7,38 @@ from typing import NamedTuple
 from .. import facts
 from ..findings import Severity
 from ..guards import Open, bounding, guards_around, unguarded
-from ..names import Names
+from ..names import Names, last_name
 from ..rule import Case, Hit, Rule, at
 from ..spending import Spend, Spending
-from ..syntax import Parameter, Scope
+from ..syntax import Scope
 from ..values import argument, number_of, text_of
 
-GATHERS = {"asyncio.gather", "asyncio.wait", "asyncio.as_completed", "asyncio.tasks.gather", "tqdm.asyncio.tqdm_asyncio.gather", "tqdm.asyncio.tqdm.gather"}
-STARTS = {"create_task", "ensure_future", "start_soon", "submit", "run_in_executor", "run_coroutine_threadsafe", "apply_async", "spawn", "to_thread"}
-POOLS = {"concurrent.futures.ThreadPoolExecutor": "max_workers", "multiprocessing.pool.ThreadPool": "processes", "multiprocessing.Pool": "processes", "concurrent.futures.ProcessPoolExecutor": "max_workers"}
+GATHERS = {
+    "asyncio.gather",
+    "asyncio.wait",
+    "asyncio.as_completed",
+    "asyncio.tasks.gather",
+    "tqdm.asyncio.tqdm_asyncio.gather",
+    "tqdm.asyncio.tqdm.gather",
+}
+STARTS = {
+    "create_task",
+    "ensure_future",
+    "start_soon",
+    "submit",
+    "run_in_executor",
+    "run_coroutine_threadsafe",
+    "apply_async",
+    "spawn",
+    "to_thread",
+}
+POOLS = {
+    "concurrent.futures.ThreadPoolExecutor": "max_workers",
+    "multiprocessing.pool.ThreadPool": "processes",
+    "multiprocessing.Pool": "processes",
+    "concurrent.futures.ProcessPoolExecutor": "max_workers",
+}
+MAPS = {"map", "imap", "imap_unordered", "starmap"}
 BATCHES = ("batch", "chunk", "group", "slice", "window", "islice")
 
 
@@ -24,37 +47,48 @@ class Started(NamedTuple):
 
     what: ast.expr
     over: list[ast.expr]
-    starter: ast.expr | None = None
 
 
 def unbounded(case: Case) -> Iterator[Hit]:
     for module in case.project.served:
         for scope in module.scopes.values():
             for call in scope.calls:
-                yield from next(([hit] for started in started_by(call, scope, case.project.meaning) if (hit := judge(call, started, scope, case))), [])
+                yield from next(
+                    (
+                        [hit]
+                        for started in started_by(call, scope, case.project.meaning)
+                        if (hit := judge(call, started, scope, case))
+                    ),
+                    [],
+                )
 
 
 def started_by(call: ast.Call, scope: Scope, meaning: Names) -> Iterator[Started]:
-    name = meaning.name(call.func, scope)
-    last = call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id if isinstance(call.func, ast.Name) else ""
+    name, last = meaning.name(call.func, scope), last_name(call.func)
     if name in GATHERS:
         for arg in call.args:
             yield from gathered(arg.value if isinstance(arg, ast.Starred) else arg, scope)
-    elif last in STARTS and (loops := loops_around(call, scope)) and not awaited(call, scope):
-        what = [arg for arg in call.args if not (isinstance(arg, ast.Constant) and arg.value is None)]
-        position = 1 if last == "run_in_executor" and len(call.args) > 1 else 0
-        if what:
-            yield Started(call.args[position], loops, call.func)
+    elif last in STARTS:
+        if (loops := loops_around(call, scope)) and not awaited(call, scope) and not in_gather(call, scope, meaning):
+            yield Started(call, loops)
     elif name == "threading.Thread" and (loops := loops_around(call, scope)):
         if target := argument(call, "target", 1):
             yield Started(target, loops)
-    elif last in ("map", "imap", "imap_unordered", "starmap") and len(call.args) > 1 and isinstance(call.func, ast.Attribute):
-        yield Started(call.args[0], [call.args[1]], call.func)
+    elif last in MAPS and len(call.args) > 1 and isinstance(call.func, ast.Attribute):
+        yield Started(call, [call.args[1]])
+
+
+def in_gather(call: ast.Call, scope: Scope, meaning: Names) -> bool:
+    return any(isinstance(above, ast.Call) and meaning.name(above.func, scope) in GATHERS for above in scope.module.above(call))
 
 
 def gathered(expr: ast.expr, scope: Scope) -> Iterator[Started]:
     match expr:
-        case ast.ListComp(elt=elt, generators=generators) | ast.GeneratorExp(elt=elt, generators=generators) | ast.SetComp(elt=elt, generators=generators):
+        case (
+            ast.ListComp(elt=elt, generators=generators)
+            | ast.GeneratorExp(elt=elt, generators=generators)
+            | ast.SetComp(elt=elt, generators=generators)
+        ):
             yield Started(elt, [one.iter for one in generators])
         case ast.Call(func=ast.Name(id="map"), args=[function, over, *_]):
             yield Started(function, [over])
@@ -69,13 +103,22 @@ def gathered(expr: ast.expr, scope: Scope) -> Iterator[Started]:
 def listed(name: str, scope: Scope) -> Iterator[Started]:
     """A list of tasks that was built before: by a comprehension, or by ``append`` in a loop."""
     for node in scope.own():
-        if isinstance(node, ast.Assign) and any(isinstance(target, ast.Name) and target.id == name for target in node.targets):
+        if isinstance(node, ast.Assign) and any(
+            isinstance(target, ast.Name) and target.id == name for target in node.targets
+        ):
             if not isinstance(node.value, ast.Name):
-                yield from gathered(node.value, scope)
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("append", "add"):
+                yield from (one for one in gathered(node.value, scope) if not starts(one.what))
+        elif (
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("append", "add")
+        ):
             if isinstance(node.func.value, ast.Name) and node.func.value.id == name and node.args:
-                if loops := loops_around(node, scope):
+                if (loops := loops_around(node, scope)) and not starts(node.args[0]):
                     yield Started(node.args[0], loops)
+
+
+def starts(expr: ast.expr) -> bool:
+    """It is judged where it starts."""
+    return isinstance(expr, ast.Call) and last_name(expr.func) in STARTS
 
 
 def loops_around(node: ast.AST, scope: Scope) -> list[ast.expr]:
@@ -102,7 +145,7 @@ def judge(call: ast.Call, started: Started, scope: Scope, case: Case) -> Hit | N
     if paid is None:
         return None
     most = facts.highest_limit(pool(paid.spend, case.project.meaning))
-    bound = size_of_pool(started.starter, scope, case.project.meaning, most)
+    bound = size_of_pool(started.what, scope, case.project.meaning, most)
     if bound == "bounded" or any(is_small(over, scope, case.project.meaning, most) for over in started.over):
         return None
     if bounding(guards_in_loop(call, scope, case.spending)):
@@ -121,14 +164,28 @@ def words(paid: Open, bound: str, meaning: Names) -> str:
 def paid_at_once(what: ast.expr, scope: Scope, spending: Spending) -> Iterator[Open]:
     """Paid calls behind one started thing, that nothing on the way holds."""
     for node in ast.walk(what):
-        if isinstance(node, ast.Call) and (direct := next((one for one in spending.direct(scope) if one.call is node and one.paid), None)):
+        if isinstance(node, ast.Call) and (
+            direct := next((one for one in spending.direct(scope) if one.call is node and one.paid), None)
+        ):
             yield Open(direct, None)
-        expr = node.func if isinstance(node, ast.Call) else node if isinstance(node, (ast.Name, ast.Attribute, ast.Lambda)) else None
+        expr = (
+            node.func
+            if isinstance(node, ast.Call)
+            else node
+            if isinstance(node, (ast.Name, ast.Attribute, ast.Lambda))
+            else None
+        )
         if expr is None:
             continue
-        inner = scope.module.scopes.get(expr) if isinstance(expr, ast.Lambda) else spending.meaning.functions.get(spending.meaning.name(expr, scope))
+        inner = (
+            scope.module.scopes.get(expr)
+            if isinstance(expr, ast.Lambda)
+            else spending.meaning.functions.get(spending.meaning.name(expr, scope))
+        )
         if inner is not None:
-            if not bounding([guard for decorator in inner.decorators for guard in guards_around(decorator, inner, spending)]):
+            if not bounding(
+                [guard for decorator in inner.decorators for guard in guards_around(decorator, inner, spending)]
+            ):
                 yield from unguarded(inner, spending)
         elif (reference := referenced(expr, scope, spending)) is not None:
             yield Open(reference, None)
@@ -163,18 +220,19 @@ def guards_in_loop(call: ast.Call, scope: Scope, spending: Spending) -> Iterator
             yield from as_guard(one.func.value, scope, spending)
 
 
-def size_of_pool(starter: ast.expr | None, scope: Scope, meaning: Names, most: int) -> str:
+def size_of_pool(started: ast.expr, scope: Scope, meaning: Names, most: int) -> str:
     """``bounded``, or in words how wide the pool of threads is; empty where there is none."""
-    if not isinstance(starter, ast.Attribute):
+    if not isinstance(started, ast.Call) or not isinstance(started.func, ast.Attribute):
         return ""
-    known = meaning.of(starter.value, scope)
+    executor = started.args[0] if started.func.attr == "run_in_executor" and started.args else started.func.value
+    known = meaning.of(executor, scope)
     kind = known.name.removesuffix("()") if known else ""
-    if starter.attr == "run_in_executor" or kind not in POOLS:
+    if known is None or kind not in POOLS:
         return ""
-    size = argument(known.call, POOLS[kind], 0) if known else None
+    size = argument(known.call, POOLS[kind], 0)
     if size is None or (isinstance(size, ast.Constant) and size.value is None):
         return "a thread pool of no stated size (Python takes up to 32)"
-    number = number_of(size, known.scope, meaning) if known and known.scope else None
+    number = number_of(size, known.scope, meaning) if known.scope else None
     return "bounded" if number is None or number <= most else f"a thread pool of {number:g}"
 
 
@@ -187,7 +245,12 @@ def is_small(over: ast.expr, scope: Scope, meaning: Names, most: int, depth: int
             return upper is not None
         case ast.Call(func=ast.Name(id="range"), args=args):
             number = number_of(args[-1] if len(args) < 3 else args[1], scope, meaning)
-            return number is None and len(args) == 1 and not isinstance(args[0], ast.Call) or (number is not None and number <= most)
+            return (
+                number is None
+                and len(args) == 1
+                and not isinstance(args[0], ast.Call)
+                or (number is not None and number <= most)
+            )
         case ast.Call(func=ast.Name(id="enumerate" | "zip" | "list" | "sorted" | "reversed"), args=[first, *_]):
             return is_small(first, scope, meaning, most, depth)
         case ast.Call(func=func):
@@ -206,7 +269,9 @@ def small_value(over: ast.expr, scope: Scope, meaning: Names, most: int, depth: 
 def is_batch(name: str, scope: Scope) -> bool:
     """The variable of a loop over batches."""
     for node in scope.own():
-        if isinstance(node, (ast.For, ast.AsyncFor)) and any(isinstance(one, ast.Name) and one.id == name for one in ast.walk(node.target)):
+        if isinstance(node, (ast.For, ast.AsyncFor)) and any(
+            isinstance(one, ast.Name) and one.id == name for one in ast.walk(node.target)
+        ):
             return any(word in ast.unparse(node.iter).lower() for word in BATCHES)
     return False
 

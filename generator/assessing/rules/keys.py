@@ -15,17 +15,41 @@ from ..values import READS_ENVIRONMENT, argument, bound_value, text_of
 KEY = re.compile(r"\bsk_[a-f0-9]{48}\b")
 OLD_KEY = re.compile(r"(?<![a-fA-F0-9-])[a-f0-9]{32}(?![a-fA-F0-9-])")
 NEAR = re.compile(r"xi[-_]?api[-_]?key|eleven\w*[-_.]?key|elevenlabs\([^)]*api_key|set_api_key", re.IGNORECASE)
-ASSIGNED = re.compile(r"""\b(?:ELEVEN_?LABS?|ELEVEN|XI)_(?:API_)?KEY\b["']?\]?\s*(?::|=|\s)\s*(["']?)([A-Za-z0-9_+/=-]{20,})(?=["'\s,;]|$)""")
+ASSIGNED = re.compile(
+    r"""\b(?:ELEVEN_?LABS?|ELEVEN|XI)_(?:API_)?KEY\b["']?\]?\s*(?::|=|\s)\s*(["']?)([A-Za-z0-9_+/=-]{20,})(?=["'\s,;]|$)"""
+)
 QUOTES = files.CODE | {".ipynb", ".js", ".jsx", ".mjs", ".cjs", ".ts", ".tsx", ".vue", ".svelte", ".go", ".rb"}
-WORDS = re.compile(r"your|example|placeholder|dummy|fake|sample|changeme|change_me|replace|insert|secret|xxxx|\.\.\.|test|<|\$|{", re.IGNORECASE)
+WORDS = re.compile(
+    r"your|example|placeholder|dummy|fake|sample|changeme|change_me|replace|insert|secret|xxxx|\.\.\.|test|<|\$|{",
+    re.IGNORECASE,
+)
 RUNS = ("0123456789", "1234567890", "abcdef0123", "deadbeef", "abcdefab", "123456781234")
-PUBLIC = re.compile(r"\b(?:NEXT_PUBLIC|VITE|REACT_APP|EXPO_PUBLIC|NUXT_PUBLIC|GATSBY|PUBLIC|VUE_APP)_\w*(?:ELEVEN|XI_API)\w*KEY\b")
+PUBLIC = re.compile(
+    r"\b(?:NEXT_PUBLIC|VITE|REACT_APP|EXPO_PUBLIC|NUXT_PUBLIC|GATSBY|PUBLIC|VUE_APP)_\w*(?:ELEVEN|XI_API)\w*KEY\b"
+)
 
 KEY_NAME = re.compile(r"^(?:\w*_)?(?:eleven_?labs?|eleven|xi)_?(?:api_?)?key$", re.IGNORECASE)
 KEY_VARIABLE = re.compile(r"ELEVEN\w*KEY|XI_API_KEY")
-PRINTS = {"builtins.print", "pprint.pprint", "rich.print", "sys.stdout.write", "sys.stderr.write", "click.echo", "typer.echo", "warnings.warn"}
+PRINTS = {
+    "builtins.print",
+    "pprint.pprint",
+    "rich.print",
+    "sys.stdout.write",
+    "sys.stderr.write",
+    "click.echo",
+    "typer.echo",
+    "warnings.warn",
+}
 LEVELS = {"debug", "info", "warning", "warn", "error", "critical", "exception", "log", "trace", "success", "msg"}
-SHOWS = {"builtins.str", "builtins.repr", "builtins.format", "builtins.dict", "builtins.list", "json.dumps", "pprint.pformat"}
+SHOWS = {
+    "builtins.str",
+    "builtins.repr",
+    "builtins.format",
+    "builtins.dict",
+    "builtins.list",
+    "json.dumps",
+    "pprint.pformat",
+}
 
 
 def is_placeholder(value: str) -> bool:
@@ -71,7 +95,9 @@ def in_browser(case: Case) -> Iterator[Hit]:
             continue
         for number, line in enumerate(source.lines, 1):
             if found := PUBLIC.search(line):
-                yield Hit(source.name, number, found.start() + 1, f"{found[0]} is built into what every visitor is sent")
+                yield Hit(
+                    source.name, number, found.start() + 1, f"{found[0]} is built into what every visitor is sent"
+                )
 
 
 # -- in logs -----------------------------------------------------------------------------------------------------------
@@ -152,7 +178,9 @@ def is_key(expr: ast.expr, scope: Scope, names: set[str], meaning: Names) -> str
         return "the whole environment, keys and all,"
     if isinstance(expr, ast.Subscript):
         where, key = meaning.name(expr.value, scope), text_of(expr.slice, scope, meaning)
-        kept = key.lower() == "xi-api-key" or (where == "os.environ" and KEY_VARIABLE.search(key)) or KEY_NAME.match(key)
+        kept = (
+            key.lower() == "xi-api-key" or (where == "os.environ" and KEY_VARIABLE.search(key)) or KEY_NAME.match(key)
+        )
         return f"the key ({key})" if kept else ""
     if isinstance(expr, ast.Call):
         key = text_of(argument(expr, "key", 0), scope, meaning)

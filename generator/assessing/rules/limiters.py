@@ -24,7 +24,14 @@ def per_process(case: Case) -> Iterator[Hit]:
     for spend in case.spending.all:
         for guard in guards_of(spend, case):
             made = guard.known
-            if made and made.call and made.scope and made.call not in told and "Lock" not in made.name and not shared_out(made):
+            if (
+                made
+                and made.call
+                and made.scope
+                and made.call not in told
+                and "Lock" not in made.name
+                and not shared_out(made)
+            ):
                 told.add(made.call)
                 yield at(made.scope.module, made.call, words(guard, many))
 
@@ -45,9 +52,9 @@ def shared_out(made: Known) -> bool:
 
 def words(guard: Guard, many: Processes) -> str:
     limit = f"the {facts.USUAL_PLAN} plan takes {facts.limit('standard')} ({facts.limit('flash')} on Flash)"
-    if many.count and guard.size:
-        return f"{guard.size:g} in each of {many.count} processes ({many.where}) is {guard.size * many.count:g} at once: {limit}"
-    count = str(many.count) if many.count else "several"
+    if many.number and guard.size:
+        return f"{guard.size:g} in each of {many.number} processes ({many.where}) is {guard.size * many.number:g} at once: {limit}"
+    count = str(many.number) if many.number else "several"
     return f"each of {count} processes ({many.where}) has a limit of its own: {limit}"
 
 

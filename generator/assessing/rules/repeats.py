@@ -38,7 +38,11 @@ def constant_text(spend: Spend, case: Case) -> str:
     given = argument(spend.call, "text")
     if given is None and spend.http:
         body = argument(spend.call, "json") or argument(spend.call, "data")
-        body = next((value for value, _ in case.project.meaning.values(body, spend.scope)), body) if isinstance(body, ast.Name) else body
+        body = (
+            next((value for value, _ in case.project.meaning.values(body, spend.scope)), body)
+            if isinstance(body, ast.Name)
+            else body
+        )
         given = of_dict(body, "text") if isinstance(body, ast.Dict) else None
     if given is None and spend.what == "generate":
         given = argument(spend.call, "text", 0)
@@ -62,7 +66,10 @@ def is_cached(spend: Spend, scope: Scope) -> bool:
     tests = (node.test for node in scope.own() if isinstance(node, (ast.If, ast.IfExp, ast.While)))
     if any(CACHES.search(ast.unparse(test)) for test in tests):
         return True
-    return any(isinstance(node, ast.Call) and re.search(r"cache", ast.unparse(node.func), re.IGNORECASE) for node in scope.own())
+    return any(
+        isinstance(node, ast.Call) and re.search(r"cache", ast.unparse(node.func), re.IGNORECASE)
+        for node in scope.own()
+    )
 
 
 def loop_around(spend: Spend) -> int:
@@ -72,7 +79,11 @@ def loop_around(spend: Spend) -> int:
             return 0
         if isinstance(above, (ast.For, ast.AsyncFor, ast.While)):
             varies = isinstance(above, ast.While) and False
-            turned = set() if isinstance(above, ast.While) else {node.id for node in ast.walk(above.target) if isinstance(node, ast.Name)}
+            turned = (
+                set()
+                if isinstance(above, ast.While)
+                else {node.id for node in ast.walk(above.target) if isinstance(node, ast.Name)}
+            )
             used = {node.id for node in ast.walk(spend.call) if isinstance(node, ast.Name)}
             derived = {name for name in used if name in set_in(above)}
             if not varies and not turned & used and not derived and not leaves_after(spend, above):
@@ -109,7 +120,9 @@ def route_of(spend: Spend, case: Case, served: dict[str, Route]) -> Route | None
     if route := served.get(spend.scope.key):
         return route
     callers = case.spending.callers.get(spend.scope.key, [])
-    return next((served[caller.key] for call, caller in callers if caller.key in served and not is_cached(spend, caller)), None)
+    return next(
+        (served[caller.key] for call, caller in callers if caller.key in served and not is_cached(spend, caller)), None
+    )
 
 
 RULES = [

@@ -12,33 +12,41 @@ from ..spending import Spend
 from ..syntax import NESTED, Scope
 from ..values import argument
 
-DECORATORS = re.compile(r"^(?:tenacity\.retry|backoff\.(?:on_exception|on_predicate)|stamina\.retry|retrying\.retry|retry\.retry(?:\.retry)?|retry_async\.\w+|aioretry\.retry)$")
-LOOPS = re.compile(r"^(?:tenacity\.(?:Async)?Retrying|stamina\.retry_context|tenacity\.(?:Async)?Retrying\(\)\.__call__)$")
-CALLED = re.compile(r"^(?:tenacity\.(?:Async)?Retrying\(\)(?:\.__call__|\.call)?|retry\.api\.retry_call|retry\.retry_call)$")
+DECORATORS = re.compile(
+    r"^(?:tenacity\.retry|backoff\.(?:on_exception|on_predicate)|stamina\.retry|retrying\.retry|retry\.retry(?:\.retry)?|retry_async\.\w+|aioretry\.retry)$"
+)
+LOOPS = re.compile(
+    r"^(?:tenacity\.(?:Async)?Retrying|stamina\.retry_context|tenacity\.(?:Async)?Retrying\(\)\.__call__)$"
+)
+CALLED = re.compile(
+    r"^(?:tenacity\.(?:Async)?Retrying\(\)(?:\.__call__|\.call)?|retry\.api\.retry_call|retry\.retry_call)$"
+)
 EVERYTHING = ("builtins.Exception", "builtins.BaseException")
 CHOOSES = re.compile(r"status|code|429|retryable|should_|is_|fatal|permanent|billed|first|sent", re.IGNORECASE)
 HEADERS_FIRST = {"text_to_speech.convert", "text_to_speech.stream", "text_to_speech.stream_with_timestamps"}
 
 
 def doubled(case: Case) -> Iterator[Hit]:
-    meaning = case.project.meaning
     for spend in case.spending.all:
-        if not spend.paid:
-            continue
-        own = retried_in(spend.call, spend.scope, meaning)
-        outer = next(iter(retried_by_callers(case, spend.scope)), None)
-        if own is None and outer is None:
-            continue
-        if own and outer:
-            yield at(spend.module, spend.call, f"retried in a retry: {own.how} here, and {outer.how} around who calls this")
-        elif (by_sdk := sdk_tries(spend)) > 1:
-            yield at(spend.module, spend.call, f"{(own or outer).how}, on top of the SDK's own {by_sdk} tries: they multiply")  # type: ignore[union-attr]
-        elif own and own.blind and not outer:
-            yield at(
-                spend.module, spend.call, f"{own.how} whatever the error was",
-                why="a call that timed out or broke off has probably been billed, and is paid for once more at each try",
-                mend="retry a 429, and what was never sent; after the first byte, never",
-            )  # fmt: skip
+        if spend.paid:
+            own = retried_in(spend.call, spend.scope, case.project.meaning)
+            for call, caller, outer in retried_by_callers(case, spend.scope):
+                yield from judge(call, caller, spend, outer, f"{spend.scope.node_name}, {own.how}" if own else "")
+            if own:
+                yield from judge(spend.call, spend.scope, spend, own, "")
+
+
+def judge(node: ast.AST, scope: Scope, spend: Spend, retried: "Retried", inside: str) -> Iterator[Hit]:
+    if inside:
+        yield at(scope.module, node, f"a retry in a retry: {retried.how}, of {inside}")
+    elif (by_sdk := sdk_tries(spend)) > 1:
+        yield at(scope.module, node, f"{retried.how}, on top of the SDK's own {by_sdk} tries: they multiply")
+    elif retried.blind:
+        yield at(
+            scope.module, node, f"{retried.how} whatever the error was",
+            why="a call that timed out or broke off has probably been billed, and is paid for once more at each try",
+            mend="retry a 429, and what was never sent; after the first byte, never",
+        )  # fmt: skip
 
 
 class Retried:
@@ -72,7 +80,9 @@ def retried_in(call: ast.AST, scope: Scope, meaning: Names) -> Retried | None:
     for above in scope.module.above(call):
         if above is scope.node:
             break
-        if isinstance(above, (ast.For, ast.AsyncFor, ast.While)) and (found := retrying_loop(above, call, scope, meaning)):
+        if isinstance(above, (ast.For, ast.AsyncFor, ast.While)) and (
+            found := retrying_loop(above, call, scope, meaning)
+        ):
             return found
         if isinstance(above, ast.Call) and above is not call and CALLED.match(meaning.name(above.func, scope)):
             return Retried("retried by tenacity", is_blind(None, scope, meaning))
@@ -84,14 +94,22 @@ def retrying_decorator(decorator: ast.expr, scope: Scope, meaning: Names) -> Ret
     name = meaning.name(function, scope.parent or scope)
     if not DECORATORS.match(name):
         return None
-    return Retried(f"retried by @{ast.unparse(function)}", is_blind(decorator if isinstance(decorator, ast.Call) else None, scope, meaning))
+    return Retried(
+        f"retried by @{ast.unparse(function)}",
+        is_blind(decorator if isinstance(decorator, ast.Call) else None, scope, meaning),
+    )
 
 
 def is_blind(call: ast.Call | None, scope: Scope, meaning: Names) -> bool:
     """Does it retry every exception?  Tenacity does, where nothing is said."""
     if call is None:
         return True
-    chosen = argument(call, "retry") or argument(call, "on") or argument(call, "retry_on_exception") or argument(call, "exceptions")
+    chosen = (
+        argument(call, "retry")
+        or argument(call, "on")
+        or argument(call, "retry_on_exception")
+        or argument(call, "exceptions")
+    )
     if "backoff" in meaning.name(call.func, scope.parent or scope):
         if argument(call, "giveup"):
             return False
@@ -110,9 +128,15 @@ def catches_all(kind: ast.expr | None, scope: Scope, meaning: Names) -> bool:
     return any(meaning.name(one, scope.parent or scope) in EVERYTHING for one in kinds)
 
 
-def retrying_loop(loop: ast.For | ast.AsyncFor | ast.While, call: ast.AST, scope: Scope, meaning: Names) -> Retried | None:
+def retrying_loop(
+    loop: ast.For | ast.AsyncFor | ast.While, call: ast.AST, scope: Scope, meaning: Names
+) -> Retried | None:
     """``for attempt in Retrying(...)``, or a loop around ``try`` that goes on after an error and ends after none."""
-    if not isinstance(loop, ast.While) and isinstance(loop.iter, ast.Call) and LOOPS.match(meaning.name(loop.iter.func, scope)):
+    if (
+        not isinstance(loop, ast.While)
+        and isinstance(loop.iter, ast.Call)
+        and LOOPS.match(meaning.name(loop.iter.func, scope))
+    ):
         return Retried("retried by tenacity's loop", is_blind(loop.iter, scope, meaning))
     attempt = next((above for above in scope.module.above(call) if isinstance(above, ast.Try)), None)
     if attempt is None or loop not in scope.module.above(attempt) or not ends_well(attempt, loop):
@@ -126,8 +150,17 @@ def retrying_loop(loop: ast.For | ast.AsyncFor | ast.While, call: ast.AST, scope
 
 def ends_well(attempt: ast.Try, loop: ast.AST) -> bool:
     """Does a success end the loop?  Else it is a loop over many texts."""
-    after = [*attempt.body, *attempt.orelse, *(loop.body if isinstance(loop, (ast.For, ast.AsyncFor, ast.While)) else [])]
-    return any(isinstance(node, (ast.Return, ast.Break)) for statement in after for node in unnested(statement) if not in_handler(node, attempt))
+    after = [
+        *attempt.body,
+        *attempt.orelse,
+        *(loop.body if isinstance(loop, (ast.For, ast.AsyncFor, ast.While)) else []),
+    ]
+    return any(
+        isinstance(node, (ast.Return, ast.Break))
+        for statement in after
+        for node in unnested(statement)
+        if not in_handler(node, attempt)
+    )
 
 
 def in_handler(node: ast.AST, attempt: ast.Try) -> bool:
@@ -147,13 +180,15 @@ def leaves(body: list[ast.stmt]) -> bool:
 
 
 def tests_of(handler: ast.ExceptHandler) -> str:
-    return " ".join(ast.unparse(node.test) for node in ast.walk(handler) if isinstance(node, (ast.If, ast.IfExp, ast.While)))
+    return " ".join(
+        ast.unparse(node.test) for node in ast.walk(handler) if isinstance(node, (ast.If, ast.IfExp, ast.While))
+    )
 
 
-def retried_by_callers(case: Case, scope: Scope) -> Iterator[Retried]:
+def retried_by_callers(case: Case, scope: Scope) -> Iterator[tuple[ast.Call, Scope, Retried]]:
     for call, caller in case.spending.callers.get(scope.key, []):
         if found := retried_in(call, caller, case.project.meaning):
-            yield found
+            yield call, caller, found
 
 
 def drops_form(case: Case) -> Iterator[Hit]:
@@ -161,7 +196,11 @@ def drops_form(case: Case) -> Iterator[Hit]:
         if spend.what == "speech_to_text.convert" and not spend.http and sdk_tries(spend) > 1:
             remote = argument(spend.call, "source_url") or argument(spend.call, "cloud_storage_url")
             if remote is None and not any(keyword.arg is None for keyword in spend.call.keywords):
-                yield at(spend.module, spend.call, f"the SDK tries this upload {sdk_tries(spend)} times, the later ones without the form's fields")
+                yield at(
+                    spend.module,
+                    spend.call,
+                    f"the SDK tries this upload {sdk_tries(spend)} times, the later ones without the form's fields",
+                )
 
 
 RULES = [

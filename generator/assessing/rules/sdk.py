@@ -20,7 +20,9 @@ from ..syntax import Module
 @cache
 def removed() -> dict[str, dict[str, dict[str, Any]]]:
     """Raises nothing: the file is ours."""
-    content: dict[str, dict[str, dict[str, Any]]] = yaml.safe_load((files(__package__).parent / "removed.yaml").read_text("utf-8"))  # type: ignore[attr-defined]
+    content: dict[str, dict[str, dict[str, Any]]] = yaml.safe_load(
+        (files(__package__).parent / "removed.yaml").read_text("utf-8")
+    )  # type: ignore[attr-defined]
     return content
 
 
@@ -52,7 +54,11 @@ def imports(module: Module, pin: Pin) -> Iterator[Hit]:
 
 def calls(module: Module, name: str) -> bool:
     """The SDK still has a module ``voices``: only calling it means the old function."""
-    return any(isinstance(call.func, ast.Name) and call.func.id == name for scope in module.scopes.values() for call in scope.calls)
+    return any(
+        isinstance(call.func, ast.Name) and call.func.id == name
+        for scope in module.scopes.values()
+        for call in scope.calls
+    )
 
 
 def called(name: str) -> tuple[str, dict[str, Any]] | None:
@@ -69,7 +75,9 @@ def called(name: str) -> tuple[str, dict[str, Any]] | None:
 def judge(module: Module, node: ast.AST, what: str, known: dict[str, Any], pin: Pin) -> Iterator[Hit]:
     without = str(known["without"])
     if pin.version >= Version(without):
-        yield at(module, node, f"{what} is gone since elevenlabs {without} ({pin.where})", mend=f"call {known['instead']}")
+        yield at(
+            module, node, f"{what} is gone since elevenlabs {without} ({pin.where})", mend=f"call {known['instead']}"
+        )
 
 
 RULES = [

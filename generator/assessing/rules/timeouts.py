@@ -11,7 +11,14 @@ from ..spending import Spend
 from ..syntax import Scope
 from ..values import argument, has_unpacked
 
-BOUNDS = ("asyncio.timeout", "asyncio.timeout_at", "anyio.fail_after", "anyio.move_on_after", "async_timeout.timeout", "asyncio.wait_for")
+BOUNDS = (
+    "asyncio.timeout",
+    "asyncio.timeout_at",
+    "anyio.fail_after",
+    "anyio.move_on_after",
+    "async_timeout.timeout",
+    "asyncio.wait_for",
+)
 CLIENTS = ("elevenlabs.ElevenLabs", "elevenlabs.AsyncElevenLabs")
 
 
@@ -37,9 +44,16 @@ def of_client(case: Case, call: ast.Call, scope: Scope, uses: list[Spend]) -> It
     seconds = facts.sdk("timeout_default_seconds")
     if own is not None:
         what = f"the httpx client's timeout is not used: the SDK puts its own {seconds} s in its place"
-        yield at(scope.module, call, what, mend="give ElevenLabs(..., timeout=None) beside httpx_client, or a timeout of its own")
+        yield at(
+            scope.module,
+            call,
+            what,
+            mend="give ElevenLabs(..., timeout=None) beside httpx_client, or a timeout of its own",
+        )
     else:
-        yield at(scope.module, call, f"no timeout: the SDK waits {seconds} s to connect, and {seconds} s more for each read")
+        yield at(
+            scope.module, call, f"no timeout: the SDK waits {seconds} s to connect, and {seconds} s more for each read"
+        )
 
 
 def bounded(spend: Spend, case: Case) -> bool:
@@ -52,7 +66,10 @@ def within_bound(call: ast.Call, scope: Scope, case: Case) -> bool:
     name = partial(case.project.meaning.name, scope=scope)
     for above in scope.module.above(call):
         if isinstance(above, (ast.With, ast.AsyncWith)):
-            if any(isinstance(item.context_expr, ast.Call) and name(item.context_expr.func) in BOUNDS for item in above.items):
+            if any(
+                isinstance(item.context_expr, ast.Call) and name(item.context_expr.func) in BOUNDS
+                for item in above.items
+            ):
                 return True
         elif isinstance(above, ast.Call) and name(above.func) in BOUNDS:
             return True
@@ -78,9 +95,20 @@ def bounded_http(spend: Spend, case: Case) -> bool:
 
 def of_http(spend: Spend) -> Iterator[Hit]:
     library = spend.known.name.split(".")[0]
-    waits = {"aiohttp": "300 s in all", "requests": "for ever", "urllib": "for ever", "urllib3": "for ever", "httpx": "for ever"}[library]
+    waits = {
+        "aiohttp": "300 s in all",
+        "requests": "for ever",
+        "urllib": "for ever",
+        "urllib3": "for ever",
+        "httpx": "for ever",
+    }[library]
     what = f"no timeout: {library} waits {waits} here"
-    yield at(spend.module, spend.call, what, mend="give it timeout=, by the length of the text: some 15 characters become a second of speech")
+    yield at(
+        spend.module,
+        spend.call,
+        what,
+        mend="give it timeout=, by the length of the text: some 15 characters become a second of speech",
+    )
 
 
 RULES = [
