@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is
 FOLDER = files(__package__) / "catalogue"
 
 
@@ -23,7 +24,7 @@ def load() -> dict[str, Any]:
     """All files as one mapping, as speech/catalogue.json holds it."""
     catalogue: dict[str, Any] = {}
     for file in sorted(FOLDER.iterdir(), key=lambda file: file.name):
-        catalogue |= yaml.safe_load(file.read_text("utf-8"))
+        catalogue |= yaml.load(file.read_text("utf-8"), LOADER)
     return catalogue
 
 

@@ -243,7 +243,7 @@ class Names:
         return Known(plain(function.name + "()"), call, scope)
 
     def _returned(self, function: Scope, depth: int) -> Known | None:
-        values = (node.value for node in function.own() if isinstance(node, (ast.Return, ast.Yield)) and node.value)
+        values = (node.value for node in function.nodes if isinstance(node, (ast.Return, ast.Yield)) and node.value)
         if isinstance(function.node, ast.Lambda):
             values = iter([function.node.body])
         found = next((found for value in values if (found := self.of(value, function, depth))), None)

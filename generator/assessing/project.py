@@ -11,6 +11,7 @@ from .findings import Unread
 from .names import Names
 from .syntax import Module, parse
 
+IMPORT = re.compile(rb"^[ \t]*(?:from|import)[ \t]+(\.*)([\w.]*)(?:[ \t]+import[ \t]+([^\n]*))?", re.MULTILINE)
 SPEAKS = re.compile(rb"eleven_?labs|xi-api-key", re.IGNORECASE)
 # What says who may come in, or how many processes there are, wherever it stands.
 SETS_UP = re.compile(rb"INSTALLED_APPS|urlpatterns|add_middleware|before_request|include_router|register_blueprint")
@@ -114,35 +115,60 @@ def of_interest(name: str, data: bytes) -> bool:
 
 def reached(sources: dict[str, bytes]) -> set[str]:
     """Modules that mention ElevenLabs, those that import them, those that import these ..., and what sets the app up."""
-    found = {name for name, data in sources.items() if SPEAKS.search(data)}
-    if not found:
-        return found
-    found |= {name for name, data in sources.items() if SETS_UP.search(data)}
-    latest = found
+    speaking = {name for name, data in sources.items() if SPEAKS.search(data)}
+    if not speaking:
+        return speaking
+    places = Places(sources)
+    found = latest = speaking
     for _ in range(ROUNDS):
-        importing = imports_any(stems(latest))
-        latest = {name for name, data in sources.items() if name not in found and importing.search(data)}
-        if not latest:
-            break
+        latest = places.importing(latest, found)
         found = found | latest
-    return found | imported_by(found, sources)
+    setting_up = {name for name, data in sources.items() if SETS_UP.search(data)}
+    return found | setting_up | places.imported_by(found)
 
 
-def stems(names: Iterable[str]) -> set[str]:
-    parts = [name.rsplit(".", 1)[0].split("/") for name in names]
-    return {(part[-2] if part[-1] == "__init__" and len(part) > 1 else part[-1]) for part in parts}
+class Places:
+    """Who imports whom, as far as the lines of the imports say it."""
+
+    def __init__(self, sources: dict[str, bytes]) -> None:
+        self.sources, self._of = sources, dict[str, set[str]]()
+
+    def of(self, name: str) -> set[str]:
+        if name not in self._of:
+            self._of[name] = set(imports(name, self.sources[name]))
+        return self._of[name]
+
+    def importing(self, names: set[str], known: set[str]) -> set[str]:
+        if not names:
+            return set()
+        targets = {ending for name in names for ending in endings(name)}
+        words = re.compile("|".join(sorted({ending.rpartition("/")[2] for ending in targets})).encode())
+        return {
+            name
+            for name, data in self.sources.items()
+            if name not in known and words.search(data) and not targets.isdisjoint(self.of(name))
+        }
+
+    def imported_by(self, names: set[str]) -> set[str]:
+        """Limiters, settings and guards are often in a module of their own."""
+        wanted = {place for name in names for place in self.of(name)}
+        return {name for name in self.sources if not wanted.isdisjoint(endings(name))}
 
 
-def imports_any(words: set[str]) -> re.Pattern[bytes]:
-    """A line of an import (or the middle of one) that has one of these names."""
-    names = "|".join(sorted(re.escape(word) for word in words))
-    return re.compile(rf"^[ \t]*(?:from|import)\b[^\n]*\b(?:{names})\b".encode(), re.MULTILINE)
+def imports(name: str, data: bytes) -> Iterator[str]:
+    """Where the modules that this one imports may be: ends of paths without suffix."""
+    folder = name.rpartition("/")[0]
+    for found in IMPORT.finditer(data):
+        dots, dotted = found[1].decode(), found[2].decode()
+        names = [one.decode() for one in re.findall(rb"\w+", found[3] or b"")]
+        home = "/".join([*folder.split("/")[: len(folder.split("/")) - len(dots) + 1], ""]).lstrip("/") if dots else ""
+        place = home + dotted.replace(".", "/")
+        yield place.rstrip("/")
+        yield from (f"{place}/{one}".strip("/") for one in names)
+        if not dots and "." not in dotted:
+            yield f"{folder}/{dotted}".lstrip("/")
 
 
-def imported_by(names: set[str], sources: dict[str, bytes]) -> set[str]:
-    """What those import in turn: limiters, settings and helpers are often in a module of their own."""
-    text = b"\n".join(
-        line for name in names for line in re.findall(rb"^[ \t]*(?:from|import)\b[^\n]*", sources[name], re.MULTILINE)
-    )
-    words = set(re.findall(rb"\w+", text))
-    return {name for name in sources if next(iter(stems([name]))).encode() in words}
+def endings(name: str) -> set[str]:
+    parts = name.rsplit(".", 1)[0].removesuffix("/__init__").split("/")
+    return {"/".join(parts), *("/".join(parts[-length:]) for length in range(2, len(parts)))}

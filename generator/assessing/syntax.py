@@ -12,6 +12,7 @@ from .files import Source
 Def = ast.FunctionDef | ast.AsyncFunctionDef
 Callable = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 ScopeNode = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+WITHOUT_PLACE = {"ctx", "op", "ops", "kind", "type_comment", "type_ignores"}
 NESTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
@@ -48,6 +49,7 @@ class Scope:
     bindings: dict[str, list[Binding]] = field(default_factory=dict)
     attributes: dict[str, list[tuple["Scope", ast.expr]]] = field(default_factory=dict)  # of a class: self.x = ...
     calls: list[ast.Call] = field(default_factory=list)
+    nodes: list[ast.AST] = field(default_factory=list)  # what runs when this runs: not the bodies of functions in it
     elsewhere: dict[str, "Scope"] = field(default_factory=dict)  # names that ``global`` and ``nonlocal`` lend
 
     @property
@@ -75,15 +77,6 @@ class Scope:
     def decorators(self) -> list[ast.expr]:
         return [] if isinstance(self.node, (ast.Module, ast.Lambda)) else self.node.decorator_list
 
-    def own(self) -> Iterator[ast.AST]:
-        """The nodes that run when this runs: not those of functions defined in it."""
-        waiting = list(body_of(self.node))
-        while waiting:
-            node = waiting.pop(0)
-            yield node
-            if not isinstance(node, (*NESTED, ast.ClassDef)):
-                waiting[:0] = list(ast.iter_child_nodes(node))
-
 
 @dataclass(eq=False)
 class Module:
@@ -96,6 +89,7 @@ class Module:
     def __post_init__(self) -> None:
         self.scopes: dict[ast.AST, Scope] = {}
         self.parents: dict[ast.AST, ast.AST] = {}
+        self.strings: list[ast.Constant] = []
         self.top = Scope(self, self.tree, None, "")
         Reader(self).read(self.tree, self.top)
 
@@ -152,10 +146,6 @@ def parse(source: Source, lines: list[int] | None = None) -> Module:
             raise ValueError(f"Python's parser: {str(error) or type(error).__name__}") from None
 
 
-def body_of(node: ScopeNode) -> list[ast.stmt] | list[ast.expr]:
-    return [node.body] if isinstance(node, ast.Lambda) else node.body
-
-
 class Reader:
     """One walk that fills in scopes, bindings, calls and parents; an explicit stack, for deep trees."""
 
@@ -168,15 +158,20 @@ class Reader:
         while waiting:
             node, scope = waiting.pop()
             inner = self.enter(node, scope)
-            for child in reversed(list(ast.iter_child_nodes(node))):
-                self.module.parents[child] = node
-                outside = isinstance(node, (*NESTED, ast.ClassDef)) and not is_inside(child, node)
-                waiting.append((child, scope if outside else inner))
+            for name, children in reversed(list(fields(node))):
+                where = inner if name == "body" or inner is scope else scope  # defaults and decorators run outside
+                for child in reversed(children):
+                    self.module.parents[child] = node
+                    where.nodes.append(child)
+                    waiting.append((child, where))
 
     def enter(self, node: ast.AST, scope: Scope) -> Scope:
         if isinstance(node, (*NESTED, ast.ClassDef)):
             return self.define(node, scope)
-        if isinstance(node, ast.Call):
+        if isinstance(node, ast.Constant):
+            if isinstance(node.value, str):
+                self.module.strings.append(node)
+        elif isinstance(node, ast.Call):
             scope.calls.append(node)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             self.imports(node, scope)
@@ -245,10 +240,15 @@ class Reader:
                 self.bind_target(one, its, scope)
 
 
-def is_inside(child: ast.AST, node: ast.AST) -> bool:
-    """Does *child* run in *node*'s own scope?  Decorators, defaults, annotations and bases don't."""
-    body = getattr(node, "body", None)
-    return child is body or (isinstance(body, list) and any(child is one for one in body))
+def fields(node: ast.AST) -> Iterator[tuple[str, list[ast.AST]]]:
+    """Its children by name, but for what stands nowhere: contexts and operators."""
+    for name in node._fields:
+        if name not in WITHOUT_PLACE:
+            value = getattr(node, name, None)
+            if isinstance(value, list):
+                yield name, [one for one in value if isinstance(one, ast.AST)]
+            elif isinstance(value, ast.AST):
+                yield name, [value]
 
 
 def bind(scope: Scope, name: str, binding: Binding) -> None:

@@ -94,5 +94,5 @@ def bound_value(expr: ast.expr, scope: Scope, meaning: Names) -> ast.expr | None
         for value, where in meaning.values(expr, scope):
             return bound_value(value, where, meaning) or value
     if isinstance(expr, ast.Call) and (own := meaning.functions.get(meaning.name(expr.func, scope))):
-        return next((node.value for node in own.own() if isinstance(node, ast.Return) and node.value), None)
+        return next((node.value for node in own.nodes if isinstance(node, ast.Return) and node.value), None)
     return None

@@ -99,7 +99,7 @@ def stops_inside(scope: Scope, spending: Spending, depth: int = 2) -> Iterator[s
 
 
 def makes_generator(scope: Scope) -> bool:
-    return any(isinstance(node, (ast.Yield, ast.YieldFrom)) for node in scope.own())
+    return any(isinstance(node, (ast.Yield, ast.YieldFrom)) for node in scope.nodes)
 
 
 def only_returned(call: ast.Call, scope: Scope) -> bool:
@@ -137,7 +137,7 @@ def read_elsewhere(call: ast.expr, scope: Scope) -> bool:
 
 
 def uses(name: str, scope: Scope) -> Iterator[ast.Name]:
-    for node in scope.own():
+    for node in scope.nodes:
         if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load):
             yield node
 

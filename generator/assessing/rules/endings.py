@@ -112,10 +112,9 @@ def found(
 
 
 def in_code(module: Module, endings: dict[str, Ending]) -> Iterator[tuple[ast.Constant, str]]:
-    for node in ast.walk(module.tree):
-        if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or len(node.value) > 2000:
-            continue
-        names = [name for name in TOKEN.findall(node.value) if name in endings]
+    for node in module.strings:
+        text = str(node.value)
+        names = [name for name in TOKEN.findall(text) if name in endings] if 6 <= len(text) <= 2000 else []
         if names and is_use(node, names[0], module):
             yield node, names[0]
 

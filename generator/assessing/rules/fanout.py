@@ -102,7 +102,7 @@ def gathered(expr: ast.expr, scope: Scope) -> Iterator[Started]:
 
 def listed(name: str, scope: Scope) -> Iterator[Started]:
     """A list of tasks that was built before: by a comprehension, or by ``append`` in a loop."""
-    for node in scope.own():
+    for node in scope.nodes:
         if isinstance(node, ast.Assign) and any(
             isinstance(target, ast.Name) and target.id == name for target in node.targets
         ):
@@ -268,7 +268,7 @@ def small_value(over: ast.expr, scope: Scope, meaning: Names, most: int, depth: 
 
 def is_batch(name: str, scope: Scope) -> bool:
     """The variable of a loop over batches."""
-    for node in scope.own():
+    for node in scope.nodes:
         if isinstance(node, (ast.For, ast.AsyncFor)) and any(
             isinstance(one, ast.Name) and one.id == name for one in ast.walk(node.target)
         ):

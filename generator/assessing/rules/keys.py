@@ -68,9 +68,21 @@ def hardcoded(case: Case) -> Iterator[Hit]:
     for source in case.project.texts:
         if files.is_env(source.name):
             continue  # env-not-ignored's
-        for number, line in enumerate(source.lines, 1):
-            for column, value in keys_in(line, quoted=source.suffix in QUOTES):
+        quoted = source.suffix in QUOTES
+        for number, line in lines_with(source.text, KEY, NEAR):
+            for column, value in keys_in(line, quoted=quoted):
                 yield Hit(source.name, number, column, f"a key stands in the source: {masked(value)}")
+
+
+def lines_with(text: str, *patterns: re.Pattern[str]) -> Iterator[tuple[int, str]]:
+    """Number and content of the lines that one of the patterns is in."""
+    starts = sorted({text.rfind("\n", 0, found.start()) + 1 for pattern in patterns for found in pattern.finditer(text)})
+    number, at = 1, 0
+    for start in starts:
+        number += text.count("\n", at, start)
+        at = start
+        end = text.find("\n", start)
+        yield number, text[start : end if end >= 0 else len(text)]
 
 
 def keys_in(line: str, *, quoted: bool) -> Iterator[tuple[int, str]]:
@@ -93,7 +105,7 @@ def in_browser(case: Case) -> Iterator[Hit]:
     for source in case.project.texts:
         if source.suffix in files.PROSE:
             continue
-        for number, line in enumerate(source.lines, 1):
+        for number, line in lines_with(source.text, PUBLIC):
             if found := PUBLIC.search(line):
                 yield Hit(
                     source.name, number, found.start() + 1, f"{found[0]} is built into what every visitor is sent"
@@ -112,7 +124,7 @@ def logged(case: Case) -> Iterator[Hit]:
                     yield from told(call, scope, names, case.project.meaning, "written to the log")
                 elif talks(call, scope, case.project.meaning):
                     yield at(module, call, "debug output that has the request's headers, xi-api-key among them")
-            for node in scope.own():
+            for node in scope.nodes:
                 if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
                     yield from told(node.exc, scope, names, case.project.meaning, "put into an exception's text")
 

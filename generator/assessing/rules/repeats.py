@@ -63,12 +63,12 @@ def is_cached(spend: Spend, scope: Scope) -> bool:
     """By a decorator, or by a look before the call: anything in its function that asks whether it is there already."""
     if any(CACHES.search(ast.unparse(decorator)) for decorator in scope.decorators):
         return True
-    tests = (node.test for node in scope.own() if isinstance(node, (ast.If, ast.IfExp, ast.While)))
+    tests = (node.test for node in scope.nodes if isinstance(node, (ast.If, ast.IfExp, ast.While)))
     if any(CACHES.search(ast.unparse(test)) for test in tests):
         return True
     return any(
         isinstance(node, ast.Call) and re.search(r"cache", ast.unparse(node.func), re.IGNORECASE)
-        for node in scope.own()
+        for node in scope.nodes
     )
 
 

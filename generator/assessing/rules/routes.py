@@ -136,7 +136,7 @@ class Gates:
 
     def body_asks(self, scope: Scope) -> bool:
         """It refuses with 401 or 403 itself, compares a secret, or calls what is named for it."""
-        for node in scope.own():
+        for node in scope.nodes:
             if isinstance(node, ast.Raise) and node.exc is not None and REFUSES.search(ast.unparse(node.exc)):
                 return True
             if isinstance(node, ast.Return) and node.value is not None and REFUSES.search(ast.unparse(node.value)):
@@ -314,7 +314,7 @@ class Gates:
 
     def settings_ask(self, scope: Scope) -> bool:
         """Django: a middleware that wants a login, or REST framework's default permissions."""
-        for node in scope.own():
+        for node in scope.nodes:
             if isinstance(node, ast.Assign) and named(node, ("MIDDLEWARE",)):
                 if re.search(r"LoginRequired|RequireLogin|TokenAuth|ApiKey|APIKey", ast.unparse(node.value)):
                     return True

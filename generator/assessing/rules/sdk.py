@@ -40,7 +40,7 @@ def gone(case: Case) -> Iterator[Hit]:
 
 def imports(module: Module, pin: Pin) -> Iterator[Hit]:
     """``from elevenlabs import generate``: said once, where it fails first."""
-    for node in ast.walk(module.tree):
+    for node in (node for scope in module.scopes.values() for node in scope.nodes):
         if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             first, _, rest = node.module.partition(".")
             if first != "elevenlabs":
