@@ -8,9 +8,10 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
+from rendering import git
+
 from generator.assessing.assess import Assessment, assess
 from generator.assessing.rules import RULES
-from rendering import git
 
 FOLDER = Path(__file__).parent / "assess"
 PROJECTS = sorted(path.name for path in FOLDER.iterdir() if path.is_dir())
@@ -30,7 +31,13 @@ def key(name: str = "a key", prefix: str = "sk_", digits: int = 48) -> str:
     return prefix + hashlib.sha256(name.encode()).hexdigest()[:digits]
 
 
-KEYS = {"@KEY@": key(), "@KEY2@": key("2"), "@KEY3@": key("3"), "@HEX@": key("hex", "", 32), "@HEX2@": key("hex2", "", 32)}
+KEYS = {
+    "@KEY@": key(),
+    "@KEY2@": key("2"),
+    "@KEY3@": key("3"),
+    "@HEX@": key("hex", "", 32),
+    "@HEX2@": key("hex2", "", 32),
+}
 
 
 def lay_out(name: str, root: Path) -> Path:

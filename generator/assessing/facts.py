@@ -33,7 +33,7 @@ def limit(pool: str, plan: str = USUAL_PLAN) -> int:
 
 def highest_limit(pool: str) -> int:
     """Of the plans that anybody can buy."""
-    limits = (plan["concurrency"][pool]["limit"] for plan in load()["plans"].values())
+    limits: list[int | None] = [plan["concurrency"][pool]["limit"] for plan in load()["plans"].values()]
     return max(number for number in limits if number)
 
 

@@ -41,7 +41,7 @@ SCRIPT = {
     ".rb",
     ".go",
 }
-PROSE = {".md", ".rst", ".txt", ".adoc"}
+PROSE = {".md", ".rst", ".txt", ".adoc", ".in"}
 BY_NAME = ("Dockerfile", "Containerfile", "Procfile", "Makefile", "Pipfile", "justfile", ".env", ".flaskenv")
 BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 

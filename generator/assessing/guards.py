@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from . import facts
 from .names import Known
 from .spending import Spend, Spending
 from .syntax import Scope
@@ -90,6 +91,4 @@ def has_bounded_connector(spend: Spend) -> bool:
 
 def bounding(guards: Iterator[Guard] | list[Guard]) -> bool:
     """One that lets in more than any plan does bounds nothing."""
-    from . import facts
-
     return any(guard.size is None or guard.size <= facts.highest_limit("flash") for guard in guards)

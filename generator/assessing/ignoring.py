@@ -10,11 +10,10 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-TOOLS = {
-    ".git", ".hg", ".svn", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".tox", ".nox", ".eggs", ".hypothesis", ".idea",
-    ".venv", "__pycache__", "build", "dist", "node_modules", "site-packages", "vendor", "_vendor", "vendored", "third_party",
-    "venv",
-}  # fmt: skip
+TOOLS = set(
+    ".eggs .git .hg .hypothesis .idea .mypy_cache .nox .pytest_cache .ruff_cache .svn .tox .venv __pycache__ _vendor"
+    " build dist node_modules site-packages third_party vendor vendored venv".split()
+)
 SAFE = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
 
 
@@ -90,7 +89,7 @@ def walk(root: Path) -> Iterator[str]:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 waiting.append(name)
-            elif entry.is_file():
+            elif not entry.is_symlink() or os.path.isfile(entry.path):
                 yield name
 
 

@@ -1,8 +1,8 @@
 """What an expression means: a dotted name, whichever alias, variable or attribute it goes by.
 
 ``elevenlabs.ElevenLabs()`` is an instance, ``elevenlabs.ElevenLabs().text_to_speech.convert`` its method;
-``shop.tts:Speaker.speak`` is the project's own.  Followed are imports and re-exports, variables, attributes of ``self``,
-parameters by annotation or ``Depends``, what the project's functions return, and partials; never a value at run time.
+``shop.tts:Speaker.speak`` is the project's own.  Followed are imports and re-exports, variables, attributes
+of ``self``, parameters by annotation or ``Depends``, what the project's functions return, and partials.
 """
 
 import ast
@@ -243,9 +243,9 @@ class Names:
         return Known(plain(function.name + "()"), call, scope)
 
     def _returned(self, function: Scope, depth: int) -> Known | None:
-        values = (node.value for node in function.nodes if isinstance(node, (ast.Return, ast.Yield)) and node.value)
+        values = [node.value for node in function.nodes if isinstance(node, (ast.Return, ast.Yield)) and node.value]
         if isinstance(function.node, ast.Lambda):
-            values = iter([function.node.body])
+            values = [function.node.body]
         found = next((found for value in values if (found := self.of(value, function, depth))), None)
         annotation = getattr(function.node, "returns", None)
         return found or (self._annotated(annotation, function.parent or function, depth) if annotation else None)

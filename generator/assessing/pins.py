@@ -15,6 +15,7 @@ LOCKS = ("uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "pylock.toml")
 REQUIREMENT = re.compile(
     r"^[\s\"'-]*elevenlabs(?:\[[^\]]*\])?\s*([<>=!~][^;#\"'\\]*|@[^;]*)?[\s;#\"',\\]*", re.IGNORECASE
 )
+LOCKED = re.compile(r"""name = "elevenlabs"\s*\nversion = "([^"]+)"|"elevenlabs": \{[^}]*?"version": "==([^"]+)\"""")
 # The releases that a range may choose from, by minor version; enough to tell what is in them.
 RELEASES = [Version(f"0.2.{patch}") for patch in range(28)] + [Version(f"1.{minor}.0") for minor in range(60)]
 
@@ -34,18 +35,9 @@ def version_of_sdk(project: Project) -> Pin:
 
 def locked(project: Project) -> Iterator[Pin]:
     for name in project.names:
-        if name.rpartition("/")[2] not in LOCKS:
-            continue
-        content = files.read(project.root / name)
-        found = (
-            re.search(
-                rb"name = \"elevenlabs\"\s*\nversion = \"([^\"]+)\"|\"elevenlabs\": \{[^}]*?\"version\": \"==([^\"]+)\"",
-                content,
-            )
-            if isinstance(content, bytes)
-            else None
-        )
-        if found and (version := parsed((found[1] or found[2]).decode())):
+        content = files.read(project.root / name) if name.rpartition("/")[2] in LOCKS else ""
+        found = LOCKED.search(content.decode("utf-8", "replace")) if isinstance(content, bytes) else None
+        if found and (version := parsed(found[1] or found[2])):
             yield Pin(version, f"{name} locks {version}")
 
 

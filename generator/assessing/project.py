@@ -1,7 +1,7 @@
 """What is read of a project: every small text for keys, and as code those modules alone that ElevenLabs can reach."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +12,17 @@ from .names import Names
 from .syntax import Module, parse
 
 IMPORT = re.compile(rb"^[ \t]*(?:from|import)[ \t]+(\.*)([\w.]*)(?:[ \t]+import[ \t]+([^\n]*))?", re.MULTILINE)
-SPEAKS = re.compile(rb"eleven_?labs|xi-api-key", re.IGNORECASE)
+SPEAKS = (b"elevenlabs", b"eleven_labs", b"xi-api-key")  # in small letters
 # What says who may come in, or how many processes there are, wherever it stands.
-SETS_UP = re.compile(rb"INSTALLED_APPS|urlpatterns|add_middleware|before_request|include_router|register_blueprint")
+SETS_UP = (
+    b"INSTALLED_APPS",
+    b"urlpatterns",
+    b"add_middleware",
+    b"before_request",
+    b"include_router",
+    b"register_blueprint",
+)
+KEY = re.compile(rb"\bsk_[a-f0-9]{48}\b")
 TESTS = re.compile(r"(^|/)(tests?|testing_utils|__tests__)/|(^|/)(test_[^/]*|[^/]*_test|conftest)\.py$")
 ROUNDS = 4  # who imports who imports ... what speaks
 
@@ -62,7 +70,7 @@ def read(path: Path) -> Project:
     wanted = reached({name: data for name, data in contents.items() if files.suffix(name) in files.CODE})
     for name, data in contents.items():
         notebook = files.suffix(name) == files.NOTEBOOK
-        if name in wanted or (notebook and SPEAKS.search(data)):
+        if name in wanted or (notebook and speaks(data)):
             add_code(project, name, files.decode(data, name), notebook=notebook)
         elif of_interest(name, data):
             project.texts.append(files.Source(name, files.decode(data, name)))
@@ -93,29 +101,25 @@ def add_code(project: Project, name: str, text: str, *, notebook: bool) -> None:
         project.unread.append(Unread(name, str(error)))
 
 
-SMALL = (
-    b"sk_",
-    b"ELEVEN",
-    b"eleven",
-    b"Eleven",
-    b"xi-api-key",
-    b"workers",
-    b"gunicorn",
-    b"replicas",
-    b"-w ",
-    b"COPY",
-    b"ADD",
-)
+WORTH_TEXT = ("setup.py", "gunicorn.conf.py", "gunicorn_config.py", "gunicorn_conf.py")
+SMALL = (b"sk_", b"ELEVEN", b"eleven", b"Eleven", b"xi-api-key", b"workers", b"replicas", b"-w ", b"COPY", b"ADD")
+
+
+def speaks(data: bytes) -> bool:
+    small = data.lower()
+    return any(word in small for word in SPEAKS)
 
 
 def of_interest(name: str, data: bytes) -> bool:
     """May a rule find something in this text?"""
+    if files.suffix(name) in files.CODE and not name.endswith(WORTH_TEXT):
+        return bool(KEY.search(data))
     return files.is_env(name) or any(word in data for word in SMALL)
 
 
 def reached(sources: dict[str, bytes]) -> set[str]:
-    """Modules that mention ElevenLabs, those that import them, those that import these ..., and what sets the app up."""
-    speaking = {name for name, data in sources.items() if SPEAKS.search(data)}
+    """Modules that mention ElevenLabs, those that import them, those that import these, and what sets up the app."""
+    speaking = {name for name, data in sources.items() if speaks(data)}
     if not speaking:
         return speaking
     places = Places(sources)
@@ -123,7 +127,7 @@ def reached(sources: dict[str, bytes]) -> set[str]:
     for _ in range(ROUNDS):
         latest = places.importing(latest, found)
         found = found | latest
-    setting_up = {name for name, data in sources.items() if SETS_UP.search(data)}
+    setting_up = {name for name, data in sources.items() if any(word in data for word in SETS_UP)}
     return found | setting_up | places.imported_by(found)
 
 
@@ -139,15 +143,8 @@ class Places:
         return self._of[name]
 
     def importing(self, names: set[str], known: set[str]) -> set[str]:
-        if not names:
-            return set()
         targets = {ending for name in names for ending in endings(name)}
-        words = re.compile("|".join(sorted({ending.rpartition("/")[2] for ending in targets})).encode())
-        return {
-            name
-            for name, data in self.sources.items()
-            if name not in known and words.search(data) and not targets.isdisjoint(self.of(name))
-        }
+        return {name for name in self.sources if name not in known and not targets.isdisjoint(self.of(name))}
 
     def imported_by(self, names: set[str]) -> set[str]:
         """Limiters, settings and guards are often in a module of their own."""

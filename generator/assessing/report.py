@@ -36,7 +36,8 @@ def lines(finding: Finding) -> "Text":
     """Where and what, then why, then the mend."""
     where = f"  {finding.line}:{finding.column}"
     return styled(
-        (f"{where:<9} ", ""), (finding.severity.name, COLOURS[finding.severity]), (f"  {finding.what}", ""), (f"  [{finding.rule}]\n", "dim"),
+        (f"{where:<9} ", ""), (finding.severity.name, COLOURS[finding.severity]),
+        (f"  {finding.what}", ""), (f"  [{finding.rule}]\n", "dim"),
         (f"           why   {finding.why}\n", ""), (f"           mend  {finding.mend}", ""),
     )  # fmt: skip
 

@@ -13,20 +13,22 @@ from .values import argument, bound_value, text_of
 
 CLIENT = re.compile(r"^elevenlabs\.(Async)?ElevenLabs\(\)\.(.+?)(\(\))?$")
 # Read in SDK 2.78.0 and its history: every method that is billed.  Generators send nothing before they are iterated.
-LAZY = {
-    "text_to_speech.convert", "text_to_speech.stream", "text_to_speech.stream_with_timestamps", "text_to_speech.convert_realtime",
-    "text_to_speech.convert_as_stream", "text_to_dialogue.convert", "text_to_dialogue.stream", "text_to_dialogue.stream_with_timestamps",
-    "text_to_sound_effects.convert", "speech_to_speech.convert", "speech_to_speech.stream", "speech_to_speech.convert_as_stream",
-    "audio_isolation.convert", "audio_isolation.stream", "music.compose", "music.stream", "music.compose_detailed_stream", "generate",
-}  # fmt: skip
-PAID = LAZY | {
-    "text_to_speech.convert_with_timestamps", "text_to_dialogue.convert_with_timestamps", "speech_to_text.convert",
-    "music.compose_detailed", "music.video_to_music", "text_to_voice.create_previews", "text_to_voice.design", "text_to_voice.remix", "dubbing.create",
-}  # fmt: skip
+LAZY = set(
+    "text_to_speech.convert text_to_speech.stream text_to_speech.stream_with_timestamps text_to_speech.convert_realtime"
+    " text_to_speech.convert_as_stream text_to_dialogue.convert text_to_dialogue.stream"
+    " text_to_dialogue.stream_with_timestamps text_to_sound_effects.convert speech_to_speech.convert"
+    " speech_to_speech.stream speech_to_speech.convert_as_stream audio_isolation.convert audio_isolation.stream"
+    " music.compose music.stream music.compose_detailed_stream generate".split()
+)
+PAID = LAZY | set(
+    "text_to_speech.convert_with_timestamps text_to_dialogue.convert_with_timestamps speech_to_text.convert"
+    " music.compose_detailed music.video_to_music text_to_voice.create_previews text_to_voice.design"
+    " text_to_voice.remix dubbing.create".split()
+)
 FUNCTIONS = {"elevenlabs.generate": "generate"}
 HOST = re.compile(r"api\.(\w+\.)?(\w+\.)?elevenlabs\.io")
 PAID_PATH = re.compile(
-    r"text-to-speech|speech-to-text|text-to-dialogue|sound-generation|speech-to-speech|/music|audio-isolation|text-to-voice"
+    r"text-to-(?:speech|dialogue|voice)|speech-to-(?:text|speech)|sound-generation|/music|audio-isolation"
 )
 VERBS = r"(?:get|post|put|patch|delete|request|stream|send|urlopen|ws_connect|head|options|build_request)"
 HTTP = re.compile(

@@ -74,10 +74,14 @@ def number_of(expr: ast.expr | None, scope: Scope, meaning: Names) -> float | No
         case ast.Name() | ast.Attribute():
             found = {number_of(value, where, meaning) for value, where in meaning.values(expr, scope)}
             return found.pop() if len(found) == 1 else None
-        case ast.Call(func=func) if (name := meaning.name(func, scope)) in (
-            "builtins.int",
-            "builtins.float",
-        ) and expr.args:
+        case ast.Call(func=func) if (
+            meaning.name(func, scope)
+            in (
+                "builtins.int",
+                "builtins.float",
+            )
+            and expr.args
+        ):
             inner = text_of(expr.args[0], scope, meaning)
             return float(inner) if inner.replace(".", "", 1).isdigit() else number_of(expr.args[0], scope, meaning)
         case ast.Call(func=func) if meaning.name(func, scope) in READS_ENVIRONMENT:

@@ -111,12 +111,12 @@ def through_thread(call: ast.Call, scope: Scope, meaning: Names) -> Iterator[Hit
     for arg in call.args:
         known = meaning.of(arg, scope) if isinstance(arg, (ast.Name, ast.Attribute, ast.Call)) else None
         if known and is_lazy(known.name) and not read_elsewhere(call, scope):
-            what = f"{last_of(call.func)}({short(known.name)}) only makes a generator in the thread: it blocks where it is read"
+            what = f"{last_of(call.func)}({short(known.name)}) only makes a generator there: it blocks where it is read"
             yield at(
                 scope.module,
                 call,
                 what,
-                mend="read it in the thread too: asyncio.to_thread(lambda: b''.join(client.text_to_speech.convert(...)))",
+                mend="read it in the thread too: to_thread(lambda: b''.join(client.text_to_speech.convert(...)))",
             )
             return
 

@@ -17,7 +17,8 @@ from ..values import argument
 
 TOKEN = re.compile(r"(?<![A-Za-z0-9_])[A-Za-z0-9_]{6,60}(?![A-Za-z0-9_])")
 SETS = re.compile(
-    r"""(?:(?:model|voice)(?:_?-?id)?\w*["'\])]*\s*[:=]+>?\s*["'`]?|text-to-speech/|--(?:model|voice)(?:-id)?[= ]["']?)$""",
+    r"""(?:(?:model|voice)(?:_?-?id)?\w*["'\])]*\s*[:=]+>?\s*["'`]?"""
+    r"""|text-to-speech/|--(?:model|voice)(?:-id)?[= ]["']?)$""",
     re.IGNORECASE,
 )
 # Whoever lists what ends, or what takes its place, knows already.

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from .. import facts
 from ..findings import Severity
-from ..guards import Open, bounding, guards_around, unguarded
+from ..guards import Guard, Open, as_guard, bounding, guards_around, unguarded
 from ..names import Names, last_name
 from ..rule import Case, Hit, Rule, at
-from ..spending import Spend, Spending
+from ..spending import CLIENT, LAZY, PAID, Spend, Spending
 from ..syntax import Scope
 from ..values import argument, number_of, text_of
 
@@ -79,7 +79,9 @@ def started_by(call: ast.Call, scope: Scope, meaning: Names) -> Iterator[Started
 
 
 def in_gather(call: ast.Call, scope: Scope, meaning: Names) -> bool:
-    return any(isinstance(above, ast.Call) and meaning.name(above.func, scope) in GATHERS for above in scope.module.above(call))
+    return any(
+        isinstance(above, ast.Call) and meaning.name(above.func, scope) in GATHERS for above in scope.module.above(call)
+    )
 
 
 def gathered(expr: ast.expr, scope: Scope) -> Iterator[Started]:
@@ -193,8 +195,6 @@ def paid_at_once(what: ast.expr, scope: Scope, spending: Spending) -> Iterator[O
 
 def referenced(expr: ast.expr, scope: Scope, spending: Spending) -> Spend | None:
     """A method of the SDK that is handed on, not called here."""
-    from ..spending import CLIENT, LAZY, PAID
-
     known = spending.meaning.of(expr, scope)
     made = CLIENT.match(known.name) if known else None
     if known and made and made[2] in PAID and not made[3]:
@@ -203,20 +203,16 @@ def referenced(expr: ast.expr, scope: Scope, spending: Spending) -> Spend | None
     return None
 
 
-def guards_in_loop(call: ast.Call, scope: Scope, spending: Spending) -> Iterator:  # type: ignore[type-arg]
+def guards_in_loop(call: ast.Call, scope: Scope, spending: Spending) -> Iterator[Guard]:
     """A semaphore that is taken inside the loop, before each start."""
     for above in scope.module.above(call):
         if above is scope.node or isinstance(above, (ast.For, ast.AsyncFor, ast.While, ast.ListComp)):
             break
         if isinstance(above, (ast.With, ast.AsyncWith)):
-            from ..guards import as_guard
-
             for item in above.items:
                 yield from as_guard(item.context_expr, scope, spending)
     for one in scope.calls:
         if isinstance(one.func, ast.Attribute) and one.func.attr == "acquire" and loops_around(one, scope):
-            from ..guards import as_guard
-
             yield from as_guard(one.func.value, scope, spending)
 
 
@@ -287,7 +283,7 @@ RULES = [
     Rule(
         "unbounded-fanout", "More calls at once than a plan takes", Severity.warning,
         "what is over the limit is answered 429 at once, without a Retry-After: lost, or retried into the next crowd",
-        "one semaphore of the plan's size for each pool, around the call itself (of all processes together, if there are several)",
+        "one semaphore of the plan's size for each pool, around the call itself, for all processes together",
         unbounded,
     )
 ]  # fmt: skip

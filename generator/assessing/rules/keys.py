@@ -69,14 +69,18 @@ def hardcoded(case: Case) -> Iterator[Hit]:
         if files.is_env(source.name):
             continue  # env-not-ignored's
         quoted = source.suffix in QUOTES
-        for number, line in lines_with(source.text, KEY, NEAR):
+        small = source.text.lower()
+        near = [NEAR] if any(word in small for word in ("eleven", "xi-api", "xi_api", "set_api_key")) else []
+        for number, line in lines_with(source.text, KEY, *near):
             for column, value in keys_in(line, quoted=quoted):
                 yield Hit(source.name, number, column, f"a key stands in the source: {masked(value)}")
 
 
 def lines_with(text: str, *patterns: re.Pattern[str]) -> Iterator[tuple[int, str]]:
     """Number and content of the lines that one of the patterns is in."""
-    starts = sorted({text.rfind("\n", 0, found.start()) + 1 for pattern in patterns for found in pattern.finditer(text)})
+    starts = sorted(
+        {text.rfind("\n", 0, found.start()) + 1 for pattern in patterns for found in pattern.finditer(text)}
+    )
     number, at = 1, 0
     for start in starts:
         number += text.count("\n", at, start)

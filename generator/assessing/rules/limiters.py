@@ -53,7 +53,8 @@ def shared_out(made: Known) -> bool:
 def words(guard: Guard, many: Processes) -> str:
     limit = f"the {facts.USUAL_PLAN} plan takes {facts.limit('standard')} ({facts.limit('flash')} on Flash)"
     if many.number and guard.size:
-        return f"{guard.size:g} in each of {many.number} processes ({many.where}) is {guard.size * many.number:g} at once: {limit}"
+        total = f"{guard.size * many.number:g} at once"
+        return f"{guard.size:g} in each of {many.number} processes ({many.where}) is {total}: {limit}"
     count = str(many.number) if many.number else "several"
     return f"each of {count} processes ({many.where}) has a limit of its own: {limit}"
 
@@ -61,7 +62,7 @@ def words(guard: Guard, many: Processes) -> str:
 RULES = [
     Rule(
         "per-process-limiter", "A limit that each process keeps for itself", Severity.warning,
-        "ElevenLabs counts by subscription: all processes together run over the limit, and get 429s that none of them expects",
+        "ElevenLabs counts by subscription: all processes together run over the limit, and get 429s that none expects",
         "one limiter for all of them (Redis, or a broker), or the plan's limit divided by the number of processes",
         per_process,
     )

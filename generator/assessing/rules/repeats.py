@@ -26,7 +26,8 @@ def repeated(case: Case) -> Iterator[Hit]:
         text = constant_text(spend, case)
         if not text or is_cached(spend, spend.scope):
             continue
-        price = f"{len(text):,} characters are {len(text) * facts.usd_per_1000() / 1000:.4f} USD at the list price, each time"
+        usd = len(text) * facts.usd_per_1000() / 1000
+        price = f"{len(text):,} characters are {usd:.4f} USD at the list price, each time"
         if loop := loop_around(spend):
             yield at(spend.module, spend.call, f"the same text at every turn of the loop in line {loop}: {price}")
         elif route := route_of(spend, case, served):
@@ -78,7 +79,6 @@ def loop_around(spend: Spend) -> int:
         if above is spend.scope.node:
             return 0
         if isinstance(above, (ast.For, ast.AsyncFor, ast.While)):
-            varies = isinstance(above, ast.While) and False
             turned = (
                 set()
                 if isinstance(above, ast.While)
@@ -86,7 +86,7 @@ def loop_around(spend: Spend) -> int:
             )
             used = {node.id for node in ast.walk(spend.call) if isinstance(node, ast.Name)}
             derived = {name for name in used if name in set_in(above)}
-            if not varies and not turned & used and not derived and not leaves_after(spend, above):
+            if not turned & used and not derived and not leaves_after(spend, above):
                 return spend.module.place(above)[0]
             return 0
     return 0
@@ -129,7 +129,7 @@ RULES = [
     Rule(
         "repeated-synthesis", "The same text is paid for again and again", Severity.warning,
         "the same seed gives the same length and other bytes: only a cache repeats audio, and a hit costs nothing",
-        "speak it once and keep the audio: a file shipped with the code, or a cache whose key has text, voice, model and settings",
+        "speak it once and keep the audio: in a file, or in a cache whose key has text, voice, model and settings",
         repeated,
     )
 ]  # fmt: skip

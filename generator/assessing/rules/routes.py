@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from .. import facts
 from ..findings import Severity
-from ..names import Names
 from ..project import Project
 from ..routes import Route, routes
 from ..rule import Case, Hit, Rule, at
@@ -52,7 +51,8 @@ def open_routes(case: Case) -> Iterator[Hit]:
             price = f"{facts.usd_per_1000():.2f} USD per 1,000 characters"
             through = "" if spends[0].scope is route.handler else f" through {spends[0].scope.name}"
             yield at(
-                route.handler.module, route.handler.node, f"{route.says} calls {what}{through}, and nothing asks who calls",
+                route.handler.module, route.handler.node,
+                f"{route.says} calls {what}{through}, and nothing asks who calls",
                 why=f"whoever finds the address speaks on your bill, at {price}, as often as he likes",
             )  # fmt: skip
 
@@ -173,7 +173,7 @@ class Gates:
         )
 
     def class_asks(self, scope: Scope) -> bool:
-        """Base classes, class attributes (``permission_classes``, ``guards``), decorators, and a ``dispatch`` that refuses."""
+        """Base classes, attributes such as ``permission_classes`` and ``guards``, and decorators."""
         owner = scope.in_class
         if owner is None or not isinstance(owner.node, ast.ClassDef):
             return False
@@ -198,7 +198,7 @@ class Gates:
         return any(ASKS.search(NOT_ASKING.sub("", ast.unparse(decorator))) for decorator in owner.node.decorator_list)
 
     def router_asks(self, route: Route) -> bool:
-        """``APIRouter(dependencies=[...])``, ``include_router(..., dependencies=[...])``, a blueprint's ``before_request``."""
+        """``dependencies`` of a router or of ``include_router``, a blueprint's ``before_request``."""
         last = route.owner.rpartition(".")[2]
         if not last or ":" in route.owner:
             return False

@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -19,10 +19,8 @@ from ..syntax import Module
 
 @cache
 def removed() -> dict[str, dict[str, dict[str, Any]]]:
-    """Raises nothing: the file is ours."""
-    content: dict[str, dict[str, dict[str, Any]]] = yaml.safe_load(
-        (files(__package__).parent / "removed.yaml").read_text("utf-8")
-    )  # type: ignore[attr-defined]
+    text = (Path(__file__).parent.parent / "removed.yaml").read_text("utf-8")
+    content: dict[str, dict[str, dict[str, Any]]] = yaml.safe_load(text)
     return content
 
 

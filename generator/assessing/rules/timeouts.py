@@ -115,7 +115,7 @@ RULES = [
     Rule(
         "no-timeout", "A call has no timeout of yours", Severity.warning,
         "a hung call keeps one of your plan's slots, a worker and a caller; it has probably been billed already",
-        "give ElevenLabs(timeout=...) seconds that fit your callers, or request_options={'timeout_in_seconds': ...} a call",
+        "ElevenLabs(timeout=...) that fits your callers, or request_options={'timeout_in_seconds': ...} a call",
         unbounded,
     )
 ]  # fmt: skip
