@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -31,7 +32,7 @@ def cli(*argv: str | Path, cwd: Path = ROOT, **env: str) -> CompletedProcess[str
     return run(sys.executable, "-m", "generator", "assess", *argv, cwd=cwd, **env)
 
 
-def lay(root: Path, files: dict[str, str | bytes]) -> Path:
+def lay(root: Path, files: Mapping[str, str | bytes]) -> Path:
     for name, content in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(content.encode() if isinstance(content, str) else content)

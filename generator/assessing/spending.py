@@ -132,7 +132,8 @@ def http_spend(call: ast.Call, scope: Scope, known: Known, meaning: Names) -> Sp
     if not HOST.search(url) and "xi-api-key" not in sent_headers(call, scope, meaning):
         return None
     method = known.name.rpartition(".")[2]
-    paid = bool(PAID_PATH.search(url)) and method not in ("get", "head", "options", "delete")
+    helper = method == "post" and HOST.sub("", url).endswith(("/{}", "://{}", "/v1{}"))  # the path is its caller's
+    paid = helper or (bool(PAID_PATH.search(url)) and method not in ("get", "head", "options", "delete"))
     return Spend(
         call, scope, f"{method} {url}"[:80], known, paid, False, not known.name.startswith(ASYNC_HTTP), http=True
     )

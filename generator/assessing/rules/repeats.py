@@ -24,35 +24,59 @@ def repeated(case: Case) -> Iterator[Hit]:
         if not spend.paid or not (spend.what.startswith(SPOKEN) or "text-to-speech" in spend.what):
             continue
         text = constant_text(spend, case)
-        if not text or is_cached(spend, spend.scope):
+        if is_cached(spend, spend.scope):
             continue
-        usd = len(text) * facts.usd_per_1000() / 1000
-        price = f"{len(text):,} characters are {usd:.4f} USD at the list price, each time"
+        yield from given_by_routes(spend, case, served)
+        if not text:
+            continue
         if loop := loop_around(spend):
-            yield at(spend.module, spend.call, f"the same text at every turn of the loop in line {loop}: {price}")
+            yield at(spend.module, spend.call, f"the same text at every turn of the loop in line {loop}: {price(text)}")
         elif route := route_of(spend, case, served):
-            yield at(spend.module, spend.call, f"the same text at every request of {route.says}: {price}")
+            yield at(spend.module, spend.call, f"the same text at every request of {route.says}: {price(text)}")
+
+
+def given_by_routes(spend: Spend, case: Case, served: dict[str, Route]) -> Iterator[Hit]:
+    """A route that hands its constant text to a helper."""
+    given, node = text_given(spend, case), spend.scope.node
+    if not isinstance(given, ast.Name) or not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return
+    names = [arg.arg for arg in (*node.args.posonlyargs, *node.args.args) if arg.arg not in ("self", "cls")]
+    if given.id not in names:
+        return
+    for call, caller in case.spending.callers.get(spend.scope.key, []):
+        said = argument(call, given.id, names.index(given.id)) if caller.key in served else None
+        if isinstance(said, (ast.Constant, ast.Name)) and (text := text_of(said, caller, case.project.meaning)):
+            if not is_cached(spend, caller) and "{}" not in text:
+                yield at(
+                    caller.module, call, f"the same text at every request of {served[caller.key].says}: {price(text)}"
+                )
+
+
+def price(text: str) -> str:
+    usd = len(text) * facts.usd_per_1000() / 1000
+    return f"{len(text):,} characters are {usd:.4f} USD at the list price, each time"
 
 
 def constant_text(spend: Spend, case: Case) -> str:
     """The text, where it is the same at every call."""
-    given = argument(spend.call, "text")
-    if given is None and spend.http:
-        body = argument(spend.call, "json") or argument(spend.call, "data")
-        body = (
-            next((value for value, _ in case.project.meaning.values(body, spend.scope)), body)
-            if isinstance(body, ast.Name)
-            else body
-        )
-        given = of_dict(body, "text") if isinstance(body, ast.Dict) else None
-    if given is None and spend.what == "generate":
-        given = argument(spend.call, "text", 0)
-    if given is None or spend.what.endswith("convert_realtime"):
-        return ""
-    if any(isinstance(node, ast.Call) and "environ" not in ast.unparse(node) for node in ast.walk(given)):
+    given = text_given(spend, case)
+    if given is None or any(
+        isinstance(node, ast.Call) and "environ" not in ast.unparse(node) for node in ast.walk(given)
+    ):
         return ""
     text = text_of(given, spend.scope, case.project.meaning)
     return "" if "{}" in text else text
+
+
+def text_given(spend: Spend, case: Case) -> ast.expr | None:
+    """The argument, or the field of the body, that is spoken."""
+    if spend.what.endswith("convert_realtime"):
+        return None
+    given = argument(spend.call, "text", 0 if spend.what == "generate" else None)
+    body = argument(spend.call, "json") or argument(spend.call, "data")
+    if given is None and spend.http and isinstance(body, ast.Name):
+        body = next((value for value, _ in case.project.meaning.values(body, spend.scope)), body)
+    return of_dict(body, "text") if given is None and isinstance(body, ast.Dict) else given
 
 
 def of_dict(body: ast.Dict, name: str) -> ast.expr | None:

@@ -37,7 +37,7 @@ def refused():
 
 
 def late():  # expect: open-route
-    return by_sdk("The kiosk closes in ten minutes.")
+    return by_sdk("The kiosk closes in ten minutes.")  # expect: repeated-synthesis
 
 
 @bp.get("/closing")
