@@ -1,6 +1,6 @@
 PYTHON ?= python3
 
-.PHONY: help demo test test-all lint manifest bench
+.PHONY: help demo test test-all lint manifest docs bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ lint: ## ruff and mypy over the generator (rendered code is judged by the tests)
 
 manifest: ## write the hashes of speech/ into its MANIFEST.json
 	@$(PYTHON) scripts/dev.py manifest
+
+docs: ## write docs/cli.md from the command line's own help
+	@$(PYTHON) scripts/dev.py docs
 
 bench: ## against an exact semaphore, the raw SDK and SDK + semaphore + tenacity
 	@$(PYTHON) scripts/dev.py bench

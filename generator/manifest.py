@@ -23,7 +23,11 @@ def is_plain(path: Path) -> bool:
 
 
 def sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+    return digest(file.read_bytes())
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()
 
 
 def write(speech: Path = SPEECH) -> None:

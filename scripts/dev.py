@@ -22,6 +22,7 @@ TASKS = {
     "test-all": [["-m", "pytest", "-q", "-n", "2", "--dist", "worksteal"]],
     "lint": [["-m", "ruff", "check", "."], ["-m", "ruff", "format", "--check", "."], ["-m", "mypy"]],
     "manifest": [["-m", "generator.manifest"]],
+    "docs": [["-m", "generator.docs"]],
     "bench": [["-m", "benchmarks"]],
 }
 

@@ -50,7 +50,7 @@ def run(*argv: str | Path, cwd: Path | None = None, **env: str) -> subprocess.Co
     )
 
 
-def git(repo: Path, *argv: str) -> str:
+def git(repo: Path, *argv: str | Path) -> str:
     done = run("git", *argv, cwd=repo)
     assert done.returncode == 0, (argv, done.stderr)
     return done.stdout.strip()
@@ -166,3 +166,13 @@ def home(project: Path) -> Path:
 def names(rows: Iterable[Answers]) -> list[str]:
     """Ids for pytest."""
     return ["-".join(str(value) for value in row.values()) for row in rows]
+
+
+def edit_in_the_middle(file: Path) -> str:
+    lines = file.read_text().splitlines(True)
+    middle = next(i for i in range(len(lines) // 2, len(lines)) if lines[i] == "\n")
+    return "".join([*lines[:middle], "\n# mine, in the middle\n", *lines[middle:]])
+
+
+def append(file: Path, line: str) -> str:
+    return file.read_text() + line

@@ -196,13 +196,3 @@ def test_without_a_terminal_it_says_so(template: Template, tmp_path: Path) -> No
 
     assert done.returncode == 1
     assert one_line(done) == "no terminal here to ask at: say --defaults"
-
-
-def test_help_loads_nothing_heavy(template: Template) -> None:
-    """`--help` answers in a tenth of a second: Copier and YAML come with the command that needs them."""
-    code = (
-        "import sys, generator.cli; print(sorted({'copier', 'yaml', 'jinja2', 'rich', 'pydantic'} & set(sys.modules)))"
-    )
-    done = run(sys.executable, "-c", code, cwd=template.path)
-
-    assert done.stdout.strip() == "[]"

@@ -31,9 +31,12 @@ def services(*rows: tuple[str, str, str]) -> list[dict[str, Any]]:
 
 
 # Every value at least once, every backend under both kinds of server; `make test-all` runs all of them, whole.
-WHOLE = services(("django", "redis", "none"), ("flask", "disk", "prometheus"), ("fastapi", "memory", "prometheus"))
+WHOLE = services(("fastapi", "memory", "prometheus"))
+STORED = services(("django", "redis", "none"), ("flask", "disk", "prometheus"))
 CROSSED = services(("flask", "redis", "prometheus"), ("litestar", "disk", "none"), ("none", "memory", "none"))
-FEW = WHOLE + CROSSED
+FEW = WHOLE + STORED + CROSSED
+MEET = "web or blocking or commands or whole_path"  # where a framework meets a backend
+KEEP = f"{MEET} or store or claims or cache or ledger"
 GATEWAYS = [row for row in FEW if row["framework"] != "none"]
 
 
@@ -48,10 +51,16 @@ def test_rendered_tests_pass(renders: Renders, tmp_path: Path, answers: dict[str
     check_rendered_tests(renders, tmp_path, answers)
 
 
+@pytest.mark.parametrize("answers", STORED, ids=names(STORED))
+def test_rendered_tests_of_a_backend_pass(renders: Renders, tmp_path: Path, answers: dict[str, Any]) -> None:
+    """All but those of the core, which is the same to the byte in every project."""
+    check_rendered_tests(renders, tmp_path, answers, "-k", KEEP)
+
+
 @pytest.mark.parametrize("answers", CROSSED, ids=names(CROSSED))
 def test_rendered_tests_of_what_answers_change_pass(renders: Renders, tmp_path: Path, answers: dict[str, Any]) -> None:
     """Routes, threads, commands and the whole path: what a framework and a backend do to each other."""
-    check_rendered_tests(renders, tmp_path, answers, "-k", "web or blocking or commands or whole_path")
+    check_rendered_tests(renders, tmp_path, answers, "-k", MEET)
 
 
 @pytest.mark.full

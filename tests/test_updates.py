@@ -14,9 +14,11 @@ from rendering import (
     SERVICES,
     Renders,
     Template,
+    append,
     as_options,
     commit,
     copier_cli,
+    edit_in_the_middle,
     files,
     git,
     names,
@@ -131,14 +133,17 @@ def test_edits_survive_another_framework_and_backend(renders: Renders, tmp_path:
     assert "# mine, in the middle" in stays.read_text()
 
 
-def edit_in_the_middle(file: Path) -> str:
-    lines = file.read_text().splitlines(True)
-    middle = next(i for i in range(len(lines) // 2, len(lines)) if lines[i] == "\n")
-    return "".join([*lines[:middle], "\n# mine, in the middle\n", *lines[middle:]])
+def test_deleted_files_stay_deleted(renders: Renders, tmp_path: Path) -> None:
+    """By plain `copier update`: it reads _skip_if_exists for them before there are computed answers."""
+    for name, answers in {"service": SERVICES[0], "package": PACKAGES[0]}.items():
+        project = renders.own(answers, tmp_path / name)
+        faults = next(project.rglob("speech/faults.py"))
+        faults.unlink()
+        commit(project)
+        update(project, {"pricing_tier": "pro"})
 
-
-def append(file: Path, line: str) -> str:
-    return file.read_text() + line
+        assert not faults.exists()
+        assert yaml.safe_load(next(project.glob(".copier-answers*.yml")).read_text())["pricing_tier"] == "pro"
 
 
 def test_new_release_gives_what_a_fresh_copy_gives(changeable: Template, tmp_path: Path) -> None:

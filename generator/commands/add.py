@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from ..hosting.adding import Addition
     from ..hosting.detect import Host
 
+EXAMPLES = """
+copier-elevenlabs add
+"""
+
 
 def add(
     dest: Annotated[Path, typer.Argument(help="The project's folder, with nothing uncommitted in it.")],
@@ -34,7 +38,7 @@ def add(
 
     copier-elevenlabs add . --dry-run --diff
 
-    copier-elevenlabs add backend --yes -d pricing_tier=pro -d package_dir=src/shop
+    copier-elevenlabs add . --yes -d pricing_tier=pro -d package_dir=src/shop
     """
     given = pairs(data or [])
     ask = sys.stdin.isatty() and not (defaults or yes or as_json)
@@ -66,11 +70,9 @@ def add(
 
 
 def which_package(host: "Host") -> str:
-    there = ", ".join(host.candidates) or "none here; make a folder for it first"
+    question = f"Folder of your package ({', '.join(host.candidates) or 'none here: make one first'})"
     try:
-        return str(
-            typer.prompt(f"Folder of your package ({there})", default=next(iter(host.candidates), None), err=True)
-        )
+        return str(typer.prompt(question, default=next(iter(host.candidates), None), err=True))
     except typer.Abort:
         raise KeyboardInterrupt from None
 
@@ -90,7 +92,7 @@ def show(addition: "Addition", patch: str) -> None:
     """What will be written: as a diff, or as files by folder and lines."""
     typer.echo()
     if patch:
-        typer.echo(patch, nl=False)
+        typer.echo(patch.encode("utf-8", "surrogateescape"), nl=False)  # as bytes: line ends are part of it
     else:
         for folder, names in by_folder(addition.new).items():
             typer.echo(textwrap.fill(" ".join(names), 96, initial_indent=f"+ {folder}  ", subsequent_indent="    "))

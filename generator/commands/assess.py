@@ -9,8 +9,14 @@ from .. import console
 from .options import Json
 
 Select = Annotated[str, typer.Option(metavar="RULES", help="Only these rules, with commas between.")]
-Ignore = Annotated[str, typer.Option(metavar="RULES", help="All but these rules.")]
+Ignore = Annotated[str, typer.Option(metavar="RULES", help="All but these rules, with commas between.")]
 Sarif = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write SARIF 2.1.0, for code hosts and editors.")]
+
+EXAMPLES = """
+copier-elevenlabs assess                                 # the project in this folder
+copier-elevenlabs assess src --ignore no-timeout,retired-voice
+copier-elevenlabs assess . --sarif elevenlabs.sarif
+"""
 
 
 def assess(
@@ -20,14 +26,13 @@ def assess(
     sarif: Sarif = None,
     as_json: Json = False,
 ) -> None:
-    """Read a project's ElevenLabs code: what costs money or leaks, where, why, and how to mend it.
+    """Read an existing project: what costs money or leaks.
 
-    Nothing of the project is run. Exit code 1 where something is severe. A comment "# assess: ignore[rule-id]" on a
-    line, or on the one above it, quiets a rule there. docs/assess.md has the rules.
+    Each finding says where, why, and how to mend it. Nothing of the project is run. Exit code 1 where something is
+    severe.
 
-    copier-elevenlabs assess .
-
-    copier-elevenlabs assess src --ignore no-timeout --sarif elevenlabs.sarif
+    A comment "# assess: ignore[rule-id]" on a line, or alone on the one above it, quiets a rule there. docs/assess.md
+    has the rules.
     """
     from ..assessing.rules import RULES
 

@@ -2,6 +2,10 @@
 
 from .. import console
 
+EXAMPLES = """
+copier-elevenlabs verify
+"""
+
 
 def verify() -> None:
     """Not built yet."""

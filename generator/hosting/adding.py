@@ -99,7 +99,8 @@ def staged(dest: Path, host: Host, answers: dict[str, Any], *, ask: bool) -> Ite
         aside = Path(folder) / "project"
         rendered = copying.render(aside, answers, ask=ask, quiet=True)
         told, new = rendered["answers"], rendered["files"]
-        host = detect(dest, framework=told["framework"], package_dir=told["package_dir"])
+        answered = detect(dest, framework=told["framework"], package_dir=told["package_dir"])
+        host = answered._replace(framework=host.framework, package_dir=host.package_dir)  # and their reasons
         refuse_a_place(dest, told["package_dir"], host)
         speech = aside / told["package_dir"] / "speech"
         appended = list(_appended(dest, told, (speech / ".env.example").read_text("utf-8")))
@@ -143,7 +144,8 @@ def diff(addition: Addition) -> str:
             (after / one.path).write_bytes((one.before or b"") + one.tail)
             if one.before is not None:
                 (before / one.path).write_bytes(one.before)
-        return git(Path(scratch), "diff", "--no-index", "--no-prefix", "--no-ext-diff", "--no-color", "a", "b") or ""
+        plainly = ("--no-prefix", "--no-ext-diff", "--no-color", "--binary")
+        return git(Path(scratch), "diff", "--no-index", *plainly, "a", "b") or ""
 
 
 def write(addition: Addition) -> None:

@@ -43,7 +43,7 @@ def encoding_of(content: bytes) -> str:
 
 def variables(before: bytes, rendered: str, path: str, wanted: list[str]) -> list[str]:
     """The block for .env.example: *wanted* with what the rendered example says of each, but for those already there."""
-    there = before.decode(encoding_of(before), errors="replace")
+    there = before.decode(encoding_of(before), errors="replace").lstrip("\ufeff")
     lacking = [name for name in wanted if not re.search(rf"(?m)^[\s#]*(?:export\s+)?{name}\s*=", there)]
     lines = [line for name in lacking for line in _of(rendered, name)]
     return [TITLE.format(file=path), *lines] if lines else []

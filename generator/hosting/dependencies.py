@@ -62,8 +62,30 @@ def _declares(pyproject: dict[str, Any], tool: str) -> bool:
 
 def _of_workspace(root: Path, folders: list[str], kind: str, why: str) -> str:
     """A member's own pyproject.toml, but the lock of the workspace above it."""
-    locked = next((LOCKS[n] for n in LOCKS for f in folders if n != "Pipfile" and (root / f / n).is_file()), None)
+    above = [*(root / folder for folder in folders), *_above(root.resolve())]
+    locked = next((LOCKS[n] for n in LOCKS for f in above if n != "Pipfile" and (f / n).is_file()), None)
     return locked if locked and "pyproject" in why else kind
+
+
+def _above(root: Path) -> list[Path]:
+    """Up to the top of the repository that *root* is a part of."""
+    folders = [root, *root.parents]
+    top = next((index for index, folder in enumerate(folders) if (folder / ".git").exists()), 0)
+    return folders[1 : top + 1]
+
+
+def setuptools_file(folder: Path) -> str:
+    """Where setuptools, if it builds this project, is told of package data, which it leaves out of a wheel by default;
+    else empty."""
+    pyproject = read(folder / "pyproject.toml")
+    backend = str(pyproject.get("build-system", {}).get("build-backend", ""))
+    if backend and not backend.startswith("setuptools"):
+        return ""
+    if "options" in _sections(folder / "setup.cfg"):
+        return "setup.cfg"
+    if backend and "project" in pyproject:
+        return "pyproject.toml"
+    return "setup.py" if (folder / "setup.py").is_file() else ""
 
 
 def read(pyproject: Path) -> dict[str, Any]:

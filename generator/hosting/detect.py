@@ -37,6 +37,9 @@ def detect(root: Path, *, framework: str | None = None, package_dir: str | None 
     seen: dict[str, Seen] = {}
     for some in by_weight(files):
         seen |= {path: look(tree, path) for path in some if (tree := parsed(root / path, WORDS))}
+        if package_dir:
+            project = kept(root, package_dir).folder
+            seen = {path: one for path, one in seen.items() if kept(root, path).folder == project}
         candidates = packages(some) or folders(some)
         apps = _ranked(seen, framework, package_dir)
         if apps or candidates:
@@ -46,7 +49,8 @@ def detect(root: Path, *, framework: str | None = None, package_dir: str | None 
     found = _given(framework) or _framework(apps, seen, keeper.names)
     app = next((app for app in apps if app.framework == found.value), None)
     needs = Guess(keeper.kind, "likely" if keeper.kind in ("setuptools", "none") else "sure", keeper.why)
-    return Host(found, place, app, needs, keeper.folder, tuple(sorted({*candidates, place.value} - {""})))
+    could_be = {*candidates, place.value} if place.value != package_dir else {*candidates}
+    return Host(found, place, app, needs, keeper.folder, tuple(sorted(could_be - {""})))
 
 
 def _given(value: str | None) -> Guess | None:
@@ -56,7 +60,7 @@ def _given(value: str | None) -> Guess | None:
 def _ranked(seen: dict[str, Seen], framework: str | None, package_dir: str | None) -> list[App]:
     """The likeliest application first: named in a manage.py, then by the names of files, then by depth."""
     apps = [app for one in seen.values() for app in one.apps if framework in (None, app.framework)]
-    apps = [app for app in apps if not package_dir or f"{app.file}/".startswith(f"{package_dir}/")] or apps
+    apps = [app for app in apps if package_dir and app.file.startswith(f"{package_dir}/")] or apps
     named = {name for one in seen.values() for name in one.settings}
     return sorted(apps, key=lambda app: (not _is_named(app, named), not app.name, _entrance(app), app.file.count("/")))
 

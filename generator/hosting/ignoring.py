@@ -20,15 +20,12 @@ def git(cwd: Path, *argv: str, given: str | None = None) -> str | None:
         ["git", *argv],
         cwd=cwd,
         env=os.environ | {"LC_ALL": "C"},
-        input=given,
+        input=given.encode("utf-8", "surrogateescape") if given is not None else None,
         capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="surrogateescape",
     )
-    if done.returncode > 1 and "not a git repository" not in done.stderr:
-        raise ValueError(done.stderr)
-    return None if done.returncode > 1 else done.stdout
+    if done.returncode > 1 and b"not a git repository" not in done.stderr:
+        raise ValueError(done.stderr.decode("utf-8", "replace"))
+    return None if done.returncode > 1 else done.stdout.decode("utf-8", "surrogateescape")
 
 
 def top(dest: Path) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .apps import App
+from .dependencies import setuptools_file
 from .detect import Host
 from .modules import import_root, module
 
@@ -23,19 +24,22 @@ class Step(NamedTuple):
 ROUTES = {
     "fastapi": [
         "from typing import Annotated",
-        "from fastapi import Depends",
+        "from fastapi import Depends, Response",
         "from {m}.speech import SpeechClient",
         "from {m}.speech.web import get_speech",
-        "async def hello(speech: Annotated[SpeechClient, Depends(get_speech)]):",
+        "async def hello(speech: Annotated[SpeechClient, Depends(get_speech)]) -> Response:",
         '    audio = await speech.synthesize("Hello")',
+        "    return Response(audio.data, media_type=audio.media_type)",
     ],
     "litestar": [
+        "from litestar import Response, get",
         "from litestar.di import Provide",
         "from {m}.speech import SpeechClient",
         "from {m}.speech.web import get_speech",
         '@get("/hello", dependencies={{"speech": Provide(get_speech)}})',
-        "async def hello(speech: SpeechClient) -> bytes:",
-        '    return (await speech.synthesize("Hello")).data',
+        "async def hello(speech: SpeechClient) -> Response[bytes]:",
+        '    audio = await speech.synthesize("Hello")',
+        "    return Response(audio.data, media_type=audio.media_type)",
     ],
     "flask": ["from {m}.speech.web import get_speech", 'audio = get_speech().synthesize("Hello")'],
     "django": [
@@ -50,20 +54,30 @@ ROUTES = {
 }
 
 
+# catalogue.json and the like: tried with setuptools' own wheels.
+PACKAGE_DATA = {
+    "": [],
+    "pyproject.toml": ["[tool.setuptools.package-data]", '"*" = ["*.json", "*.lua", "*.html"]'],
+    "setup.cfg": ["[options.package_data]", "* = *.json, *.lua, *.html"],
+    "setup.py": ['package_data={"": ["*.json", "*.lua", "*.html"]},'],
+}
+
+
 def steps(dest: Path, host: Host, answers: dict[str, Any], needs: list[str]) -> list[Step]:
     """In the order they are done; *needs* are the lines of the rendered requirements.txt."""
     name, root = module(dest, answers["package_dir"]), import_root(dest, answers["package_dir"])
     framework = answers["framework"]
     found = [install_dependencies(host, answers["package_dir"], needs)]
+    if data := PACKAGE_DATA[built_by := setuptools_file(dest / host.dependencies_in)]:
+        found.append(Step(f"If you build a wheel, in {built_by}, for setuptools leaves data files out:", data))
     if framework != "none":
         found.append(_into_the_app(dest, host.app, framework, name))
     found.append(Step("In your code:" if framework == "none" else "In your routes:", _lines(ROUTES[framework], name)))
     speak = f'python -m {name}.speech speak "It works" --sandbox'
     redis = ["export REDIS_URL=redis://localhost:6379/0"] if answers["cache_backend"] == "redis" else []
     found.append(Step("A first word, without a key:", redis + [speak if root == "." else f"cd {root} && {speak}"]))
-    found.append(
-        Step("Later versions, once this is committed:", [f"copier-elevenlabs update {shlex.quote(str(dest))}"])
-    )
+    update = f"copier-elevenlabs update {shlex.quote(str(dest))}"
+    found.append(Step("Later versions, once this is committed:", [update]))
     return found
 
 

@@ -1,0 +1,1 @@
+"""``update``: whose project it is, what an update would do to it, and doing exactly that."""
