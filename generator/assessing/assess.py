@@ -15,11 +15,15 @@ from .rules import RULES
 class Assessment(NamedTuple):
     """*findings* are in the order of files and lines; *marks* are their fingerprints."""
 
-    project: Project
+    case: Case
     findings: list[Finding]
     marks: list[str]
     suppressed: int
     rules: list[str]
+
+    @property
+    def project(self) -> Project:
+        return self.case.project
 
     @property
     def severe(self) -> int:
@@ -43,7 +47,7 @@ def assess(path: Path, rules: Iterable[str], today: date) -> Assessment:
     )
     findings, suppressed = suppress.split(sorted(found, key=lambda finding: finding.order), project)
     marks = fingerprints((finding, project.line(finding.file, finding.line)) for finding in findings)
-    return Assessment(project, findings, marks, suppressed, chosen)
+    return Assessment(case, findings, marks, suppressed, chosen)
 
 
 def speaks(project: Project) -> bool:

@@ -46,7 +46,8 @@ def summary(assessment: Assessment) -> "Text":
     """Read in ten seconds: how bad, where most, and what was looked at."""
     counts = [(severity, assessment.count(severity)) for severity in reversed(Severity)]
     said = ", ".join(f"{count} {plural(severity, count)}" for severity, count in counts if count) or "nothing found"
-    looked = f"{len(assessment.project.names):,} files, {len(assessment.project.modules):,} read as code"
+    count = len(assessment.project.names)
+    looked = f"{count:,} {'file' if count == 1 else 'files'}, {len(assessment.project.modules):,} read as code"
     extra = f"; {assessment.suppressed} told to be quiet" if assessment.suppressed else ""
     worst = next((COLOURS[severity] for severity, count in counts if count), "bold green")
     return styled((said, worst), (f" in {looked}{extra}", ""))

@@ -9,7 +9,7 @@ from ..hosting.detect import detect
 from . import facts, files
 from .assess import Assessment
 from .deployment import processes
-from .guards import Guard, guards_around
+from .guards import guards_around
 from .rule import Case
 
 
@@ -24,9 +24,9 @@ class Suggestion(NamedTuple):
     command: str
 
 
-def suggest(assessment: Assessment, case: Case, path: Path) -> Suggestion | None:
+def suggest(assessment: Assessment, path: Path) -> Suggestion | None:
     """None where there is no ElevenLabs code to replace, or ours is there already."""
-    project = assessment.project
+    project, case = assessment.project, assessment.case
     if path.is_file() or not case.spending.all or any(name.endswith("speech/MANIFEST.json") for name in project.names):
         return None
     host = detect(project.root)
@@ -53,7 +53,8 @@ def cache(case: Case) -> Answer:
 
 def plan(case: Case) -> Answer | None:
     """The smallest plan whose limit is as wide as the semaphore that is there; nothing where there is none."""
-    guards = [guard for spend in case.spending.all if spend.paid for guard in around(spend.scope, spend.call, case)]
+    paid = [spend for spend in case.spending.all if spend.paid]
+    guards = [guard for spend in paid for guard in guards_around(spend.call, spend.scope, case.spending)]
     sizes = {guard.size: guard for guard in guards if guard.size and guard.size > 1}
     if not sizes:
         return None
@@ -67,7 +68,3 @@ def plan(case: Case) -> Answer | None:
                 f"{sizes[widest].said} lets in {widest:g}, and {name} takes {facts.limit('standard', name)}",
             )
     return None
-
-
-def around(scope: "object", call: "object", case: Case) -> list[Guard]:
-    return list(guards_around(call, scope, case.spending))  # type: ignore[arg-type]

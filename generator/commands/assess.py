@@ -51,13 +51,12 @@ def run(path: Path, left: list[str], sarif: Path | None, *, as_json: bool) -> in
 
     from ..assessing import assess as assessing
     from ..assessing import report
-    from ..assessing.rule import Case
     from ..assessing.sarif import log
     from ..assessing.suggest import suggest
 
     with console.doing("Reading ..."):
         assessment = assessing.assess(path, left, date.today())
-        suggestion = suggest(assessment, Case(assessment.project, date.today()), path)
+        suggestion = suggest(assessment, path)
     if sarif:
         sarif.write_text(json.dumps(log(assessment, version("copier-elevenlabs")), indent=1) + "\n", "utf-8")
     if as_json:
