@@ -11,7 +11,7 @@ from .project import Project
 from .syntax import Module, Scope
 from .values import argument, bound_value, text_of
 
-CLIENT = re.compile(r"^elevenlabs\.(Async)?ElevenLabs\(\)\.(.+?)(\(\))?$")
+CLIENT = re.compile(r"^elevenlabs\.(Async)?ElevenLabs\(\)\.([\w.]+)(\(\))?$")
 # Read in SDK 2.78.0 and its history: every method that is billed.  Generators send nothing before they are iterated.
 LAZY = set(
     "text_to_speech.convert text_to_speech.stream text_to_speech.stream_with_timestamps text_to_speech.convert_realtime"

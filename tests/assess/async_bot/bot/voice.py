@@ -41,7 +41,8 @@ class Bot:
             yield chunk
 
     async def hears(self, data):
-        return self.sync.speech_to_text.convert(model_id="scribe_v2", file=data)  # expect: blocking-in-async, stt-retry-drops-form
+        heard = self.sync.speech_to_text.convert(model_id="scribe_v2", file=data)  # expect: blocking-in-async, stt-retry-drops-form
+        return heard.text.strip()
 
     async def hears_well(self, data):
         return await asyncio.to_thread(self.sync.speech_to_text.convert, model_id="scribe_v2", file=data)
