@@ -1,0 +1,220 @@
+"""Retries on top of retries, retries of what was billed, and the one that loses its form."""
+
+import ast
+import re
+from collections.abc import Iterator
+
+from .. import facts
+from ..findings import Severity
+from ..names import Names
+from ..rule import Case, Hit, Rule, at
+from ..spending import Spend
+from ..syntax import NESTED, Scope
+from ..values import argument
+
+DECORATORS = re.compile(
+    r"^(?:tenacity\.retry|backoff\.(?:on_exception|on_predicate)|stamina\.retry|retrying\.retry|retry\.retry(?:\.retry)?|retry_async\.\w+|aioretry\.retry)$"
+)
+LOOPS = re.compile(
+    r"^(?:tenacity\.(?:Async)?Retrying|stamina\.retry_context|tenacity\.(?:Async)?Retrying\(\)\.__call__)$"
+)
+CALLED = re.compile(
+    r"^(?:tenacity\.(?:Async)?Retrying\(\)(?:\.__call__|\.call)?|retry\.api\.retry_call|retry\.retry_call)$"
+)
+EVERYTHING = ("builtins.Exception", "builtins.BaseException")
+CHOOSES = re.compile(r"status|code|429|retryable|should_|is_|fatal|permanent|billed|first|sent", re.IGNORECASE)
+HEADERS_FIRST = {"text_to_speech.convert", "text_to_speech.stream", "text_to_speech.stream_with_timestamps"}
+
+
+def doubled(case: Case) -> Iterator[Hit]:
+    for spend in case.spending.all:
+        if spend.paid:
+            own = retried_in(spend.call, spend.scope, case.project.meaning)
+            for call, caller, outer in retried_by_callers(case, spend.scope):
+                yield from judge(call, caller, spend, outer, f"{spend.scope.node_name}, {own.how}" if own else "")
+            if own:
+                yield from judge(spend.call, spend.scope, spend, own, "")
+
+
+def judge(node: ast.AST, scope: Scope, spend: Spend, retried: "Retried", inside: str) -> Iterator[Hit]:
+    if inside:
+        yield at(scope.module, node, f"a retry in a retry: {retried.how}, of {inside}")
+    elif (by_sdk := sdk_tries(spend)) > 1:
+        yield at(scope.module, node, f"{retried.how}, on top of the SDK's own {by_sdk} tries: they multiply")
+    elif retried.blind:
+        yield at(
+            scope.module, node, f"{retried.how} whatever the error was",
+            why="a call that timed out or broke off has probably been billed, and is paid for once more at each try",
+            mend="retry a 429, and what was never sent; after the first byte, never",
+        )  # fmt: skip
+
+
+class Retried:
+    """A retry that a call stands in."""
+
+    def __init__(self, how: str, blind: bool) -> None:
+        self.how, self.blind = how, blind
+
+
+def sdk_tries(spend: Spend) -> int:
+    """What the SDK makes of one call by itself: Fern's generated methods try three times, generators once."""
+    if spend.http or spend.what in HEADERS_FIRST or spend.lazy:
+        return 1
+    given = max_retries(spend.call)
+    return 1 + (int(facts.sdk("retry_max_default")) if given is None else given)
+
+
+def max_retries(call: ast.Call) -> int | None:
+    options = argument(call, "request_options")
+    if options is None:
+        return None
+    found = re.search(r"max_retries['\"]?\s*[:=]\s*(\d+)", ast.unparse(options))
+    return int(found[1]) if found else (0 if not isinstance(options, (ast.Dict, ast.Call)) else None)
+
+
+def retried_in(call: ast.AST, scope: Scope, meaning: Names) -> Retried | None:
+    """By a decorator of its function, a library's loop, or a loop of its own."""
+    for decorator in scope.decorators:
+        if found := retrying_decorator(decorator, scope, meaning):
+            return found
+    for above in scope.module.above(call):
+        if above is scope.node:
+            break
+        if isinstance(above, (ast.For, ast.AsyncFor, ast.While)) and (
+            found := retrying_loop(above, call, scope, meaning)
+        ):
+            return found
+        if isinstance(above, ast.Call) and above is not call and CALLED.match(meaning.name(above.func, scope)):
+            return Retried("retried by tenacity", is_blind(None, scope, meaning))
+    return None
+
+
+def retrying_decorator(decorator: ast.expr, scope: Scope, meaning: Names) -> Retried | None:
+    function = decorator.func if isinstance(decorator, ast.Call) else decorator
+    name = meaning.name(function, scope.parent or scope)
+    if not DECORATORS.match(name):
+        return None
+    return Retried(
+        f"retried by @{ast.unparse(function)}",
+        is_blind(decorator if isinstance(decorator, ast.Call) else None, scope, meaning),
+    )
+
+
+def is_blind(call: ast.Call | None, scope: Scope, meaning: Names) -> bool:
+    """Does it retry every exception?  Tenacity does, where nothing is said."""
+    if call is None:
+        return True
+    chosen = (
+        argument(call, "retry")
+        or argument(call, "on")
+        or argument(call, "retry_on_exception")
+        or argument(call, "exceptions")
+    )
+    if "backoff" in meaning.name(call.func, scope.parent or scope):
+        if argument(call, "giveup"):
+            return False
+        chosen = argument(call, "exception", 1)
+    if chosen is None:
+        return True
+    if isinstance(chosen, ast.Call) and "exception_type" in ast.unparse(chosen.func):
+        return not chosen.args or catches_all(chosen.args[0], scope, meaning)
+    return catches_all(chosen, scope, meaning)
+
+
+def catches_all(kind: ast.expr | None, scope: Scope, meaning: Names) -> bool:
+    if kind is None:
+        return True
+    kinds = kind.elts if isinstance(kind, ast.Tuple) else [kind]
+    return any(meaning.name(one, scope.parent or scope) in EVERYTHING for one in kinds)
+
+
+def retrying_loop(
+    loop: ast.For | ast.AsyncFor | ast.While, call: ast.AST, scope: Scope, meaning: Names
+) -> Retried | None:
+    """``for attempt in Retrying(...)``, or a loop around ``try`` that goes on after an error and ends after none."""
+    if (
+        not isinstance(loop, ast.While)
+        and isinstance(loop.iter, ast.Call)
+        and LOOPS.match(meaning.name(loop.iter.func, scope))
+    ):
+        return Retried("retried by tenacity's loop", is_blind(loop.iter, scope, meaning))
+    attempt = next((above for above in scope.module.above(call) if isinstance(above, ast.Try)), None)
+    if attempt is None or loop not in scope.module.above(attempt) or not ends_well(attempt, loop):
+        return None
+    swallowing = [handler for handler in attempt.handlers if not leaves(handler.body)]
+    if not swallowing:
+        return None
+    blind = any(catches_all(one.type, scope, meaning) and not CHOOSES.search(tests_of(one)) for one in swallowing)
+    return Retried("retried by a loop", blind)
+
+
+def ends_well(attempt: ast.Try, loop: ast.AST) -> bool:
+    """Does a success end the loop?  Else it is a loop over many texts."""
+    after = [
+        *attempt.body,
+        *attempt.orelse,
+        *(loop.body if isinstance(loop, (ast.For, ast.AsyncFor, ast.While)) else []),
+    ]
+    return any(
+        isinstance(node, (ast.Return, ast.Break))
+        for statement in after
+        for node in unnested(statement)
+        if not in_handler(node, attempt)
+    )
+
+
+def in_handler(node: ast.AST, attempt: ast.Try) -> bool:
+    return any(node is inner for handler in attempt.handlers for inner in ast.walk(handler))
+
+
+def unnested(node: ast.AST) -> Iterator[ast.AST]:
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, NESTED):
+            yield from unnested(child)
+
+
+def leaves(body: list[ast.stmt]) -> bool:
+    """Does this always end the loop?"""
+    return any(isinstance(statement, (ast.Raise, ast.Return, ast.Break)) for statement in body)
+
+
+def tests_of(handler: ast.ExceptHandler) -> str:
+    return " ".join(
+        ast.unparse(node.test) for node in ast.walk(handler) if isinstance(node, (ast.If, ast.IfExp, ast.While))
+    )
+
+
+def retried_by_callers(case: Case, scope: Scope) -> Iterator[tuple[ast.Call, Scope, Retried]]:
+    for call, caller in case.spending.callers.get(scope.key, []):
+        if found := retried_in(call, caller, case.project.meaning):
+            yield call, caller, found
+
+
+def drops_form(case: Case) -> Iterator[Hit]:
+    for spend in case.spending.all:
+        if spend.what == "speech_to_text.convert" and not spend.http and sdk_tries(spend) > 1:
+            remote = argument(spend.call, "source_url") or argument(spend.call, "cloud_storage_url")
+            if remote is None and not any(keyword.arg is None for keyword in spend.call.keywords):
+                yield at(
+                    spend.module,
+                    spend.call,
+                    f"the SDK tries this upload {sdk_tries(spend)} times, the later ones without the form's fields",
+                )
+
+
+RULES = [
+    Rule(
+        "doubled-retries", "A paid call is retried by two, or blindly", Severity.severe,
+        "tries multiply: three of yours around three of the SDK's are nine calls, while upstream is already in trouble",
+        "one layer retries: request_options={'max_retries': 0} for the SDK, and yours only where nothing was billed",
+        doubled,
+    ),
+    Rule(
+        "stt-retry-drops-form", "The SDK's retry of an upload loses its form", Severity.warning,
+        "the second try has the file alone, without model_id: upstream answers 422, which hides the true error "
+        "(elevenlabs-python issue 860; still so in 2.78.0)",
+        "request_options={'max_retries': 0}, and retry the whole call yourself",
+        drops_form,
+    ),
+]  # fmt: skip

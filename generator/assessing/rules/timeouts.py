@@ -1,0 +1,121 @@
+"""Calls that wait as long as upstream likes."""
+
+import ast
+from collections.abc import Iterator
+from functools import partial
+
+from .. import facts
+from ..findings import Severity
+from ..rule import Case, Hit, Rule, at
+from ..spending import Spend
+from ..syntax import Scope
+from ..values import argument, has_unpacked
+
+BOUNDS = (
+    "asyncio.timeout",
+    "asyncio.timeout_at",
+    "anyio.fail_after",
+    "anyio.move_on_after",
+    "async_timeout.timeout",
+    "asyncio.wait_for",
+)
+CLIENTS = ("elevenlabs.ElevenLabs", "elevenlabs.AsyncElevenLabs")
+
+
+def unbounded(case: Case) -> Iterator[Hit]:
+    spends = case.spending.all
+    for module in case.project.served:
+        for scope in module.scopes.values():
+            for call in scope.calls:
+                if case.project.meaning.name(call.func, scope) in CLIENTS:
+                    yield from of_client(case, call, scope, [spend for spend in spends if spend.known.call is call])
+    for spend in spends:
+        if spend.http and not bounded_http(spend, case):
+            yield from of_http(spend)
+
+
+def of_client(case: Case, call: ast.Call, scope: Scope, uses: list[Spend]) -> Iterator[Hit]:
+    timeout, own = argument(call, "timeout"), argument(call, "httpx_client")
+    endless = isinstance(timeout, ast.Constant) and timeout.value is None
+    if has_unpacked(call) or (timeout is not None and (own is not None or not endless)):
+        return
+    if uses and all(bounded(spend, case) for spend in uses):
+        return
+    seconds = facts.sdk("timeout_default_seconds")
+    if own is not None:
+        what = f"the httpx client's timeout is not used: the SDK puts its own {seconds} s in its place"
+        yield at(
+            scope.module,
+            call,
+            what,
+            mend="give ElevenLabs(..., timeout=None) beside httpx_client, or a timeout of its own",
+        )
+    else:
+        yield at(
+            scope.module, call, f"no timeout: the SDK waits {seconds} s to connect, and {seconds} s more for each read"
+        )
+
+
+def bounded(spend: Spend, case: Case) -> bool:
+    options = argument(spend.call, "request_options")
+    return (options is not None and "timeout" in ast.unparse(options)) or within_bound(spend.call, spend.scope, case)
+
+
+def within_bound(call: ast.Call, scope: Scope, case: Case) -> bool:
+    """In ``async with asyncio.timeout(...)``, or given to ``wait_for``."""
+    name = partial(case.project.meaning.name, scope=scope)
+    for above in scope.module.above(call):
+        if isinstance(above, (ast.With, ast.AsyncWith)):
+            if any(
+                isinstance(item.context_expr, ast.Call) and name(item.context_expr.func) in BOUNDS
+                for item in above.items
+            ):
+                return True
+        elif isinstance(above, ast.Call) and name(above.func) in BOUNDS:
+            return True
+        elif above is scope.node:
+            return False
+    return False
+
+
+def bounded_http(spend: Spend, case: Case) -> bool:
+    given = argument(spend.call, "timeout")
+    if given is not None:
+        return not (isinstance(given, ast.Constant) and given.value is None)
+    if has_unpacked(spend.call) or within_bound(spend.call, spend.scope, case):
+        return True
+    if spend.known.name.startswith("urllib.") and len(spend.call.args) > 2:
+        return True
+    made = spend.known.call
+    on_client = argument(made, "timeout")
+    if made is not None and on_client is not None:
+        return not (isinstance(on_client, ast.Constant) and on_client.value is None)
+    return spend.known.name.startswith("httpx.") or (made is not None and has_unpacked(made))
+
+
+def of_http(spend: Spend) -> Iterator[Hit]:
+    library = spend.known.name.split(".")[0]
+    waits = {
+        "aiohttp": "300 s in all",
+        "requests": "for ever",
+        "urllib": "for ever",
+        "urllib3": "for ever",
+        "httpx": "for ever",
+    }[library]
+    what = f"no timeout: {library} waits {waits} here"
+    yield at(
+        spend.module,
+        spend.call,
+        what,
+        mend="give it timeout=, by the length of the text: some 15 characters become a second of speech",
+    )
+
+
+RULES = [
+    Rule(
+        "no-timeout", "A call has no timeout of yours", Severity.warning,
+        "a hung call keeps one of your plan's slots, a worker and a caller; it has probably been billed already",
+        "ElevenLabs(timeout=...) that fits your callers, or request_options={'timeout_in_seconds': ...} a call",
+        unbounded,
+    )
+]  # fmt: skip

@@ -1,0 +1,157 @@
+"""Which calls go to ElevenLabs, which of them are paid for, and who gets to them."""
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from typing import NamedTuple
+
+from .names import Known, Names
+from .project import Project
+from .syntax import Module, Scope
+from .values import argument, bound_value, text_of
+
+CLIENT = re.compile(r"^elevenlabs\.(Async)?ElevenLabs\(\)\.([\w.]+)(\(\))?$")
+# Read in SDK 2.78.0 and its history: every method that is billed.  Generators send nothing before they are iterated.
+LAZY = set(
+    "text_to_speech.convert text_to_speech.stream text_to_speech.stream_with_timestamps text_to_speech.convert_realtime"
+    " text_to_speech.convert_as_stream text_to_dialogue.convert text_to_dialogue.stream"
+    " text_to_dialogue.stream_with_timestamps text_to_sound_effects.convert speech_to_speech.convert"
+    " speech_to_speech.stream speech_to_speech.convert_as_stream audio_isolation.convert audio_isolation.stream"
+    " music.compose music.stream music.compose_detailed_stream generate".split()
+)
+PAID = LAZY | set(
+    "text_to_speech.convert_with_timestamps text_to_dialogue.convert_with_timestamps speech_to_text.convert"
+    " music.compose_detailed music.video_to_music text_to_voice.create_previews text_to_voice.design"
+    " text_to_voice.remix dubbing.create".split()
+)
+FUNCTIONS = {"elevenlabs.generate": "generate"}
+HOST = re.compile(r"api\.(\w+\.)?(\w+\.)?elevenlabs\.io")
+PAID_PATH = re.compile(
+    r"text-to-(?:speech|dialogue|voice)|speech-to-(?:text|speech)|sound-generation|/music|audio-isolation"
+)
+VERBS = r"(?:get|post|put|patch|delete|request|stream|send|urlopen|ws_connect|head|options|build_request)"
+HTTP = re.compile(
+    rf"^(?:(requests|httpx|aiohttp|urllib3?)(?:\.request)?\.{VERBS}"
+    rf"|(requests\.(?:Session|session)|httpx\.(?:Async)?Client|aiohttp\.ClientSession|urllib3\.PoolManager)\(\)\.{VERBS})$"
+)
+ASYNC_HTTP = ("httpx.AsyncClient", "aiohttp.")
+
+
+class Spend(NamedTuple):
+    """A call to ElevenLabs in the source."""
+
+    call: ast.Call
+    scope: Scope
+    what: str  # "text_to_speech.convert", or the method and URL of an HTTP call
+    known: Known
+    paid: bool
+    lazy: bool
+    blocks: bool  # from the library of the blocking kind
+    http: bool
+
+    @property
+    def module(self) -> Module:
+        return self.scope.module
+
+
+class Spending:
+    """All calls of a project that reach ElevenLabs, and its functions by what they call."""
+
+    def __init__(self, project: Project) -> None:
+        self.project, self.meaning = project, project.meaning
+        self._cache: dict[str, list[Spend]] = {}
+
+    @cached_property
+    def all(self) -> list[Spend]:
+        return [spend for module in self.project.served for spend in self.of_module(module)]
+
+    def of_module(self, module: Module) -> Iterator[Spend]:
+        for scope in module.scopes.values():
+            yield from self.direct(scope)
+
+    def direct(self, scope: Scope) -> list[Spend]:
+        if scope.key not in self._cache:
+            self._cache[scope.key] = [spend for call in scope.calls if (spend := spend_of(call, scope, self.meaning))]
+        return self._cache[scope.key]
+
+    def called(self, scope: Scope) -> Iterator[tuple[ast.Call, Scope]]:
+        """The project's own functions that *scope* calls or hands on to be called."""
+        for call in scope.calls:
+            for expr in [call.func, *call.args, *(keyword.value for keyword in call.keywords)]:
+                known = (
+                    self.meaning.of(expr, scope) if isinstance(expr, (ast.Name, ast.Attribute, ast.Lambda)) else None
+                )
+                inner = scope.module.scopes.get(expr) if isinstance(expr, ast.Lambda) else None
+                inner = inner or (self.meaning.functions.get(known.name) if known else None)
+                if inner is None and known and expr is call.func and known.name in self.meaning.classes:
+                    inner = self.meaning.functions.get(f"{known.name}.__init__")
+                if inner is not None:
+                    yield call, inner
+
+    def within(self, scope: Scope, depth: int = 3) -> list[Spend]:
+        """Paid calls that calling *scope* leads to, its own first."""
+        found = [spend for spend in self.direct(scope) if spend.paid]
+        seen = {scope.key}
+        level = [scope]
+        for _ in range(depth):
+            level = [inner for one in level for _, inner in self.called(one) if inner.key not in seen]
+            seen |= {one.key for one in level}
+            found += [spend for one in level for spend in self.direct(one) if spend.paid]
+        return found
+
+    @cached_property
+    def callers(self) -> dict[str, list[tuple[ast.Call, Scope]]]:
+        """Who calls a function, by its key."""
+        found: dict[str, list[tuple[ast.Call, Scope]]] = {}
+        for module in self.project.served:
+            for scope in module.scopes.values():
+                for call, inner in self.called(scope):
+                    found.setdefault(inner.key, []).append((call, scope))
+        return found
+
+
+def spend_of(call: ast.Call, scope: Scope, meaning: Names) -> Spend | None:
+    known = meaning.of(call.func, scope)
+    if known is None:
+        return None
+    if made := CLIENT.match(known.name):
+        what = made[2]
+        if "." not in what and what not in PAID | {"clone"}:
+            return None
+        return Spend(call, scope, what, known, what in PAID, what in LAZY, not made[1], http=False)
+    if what := FUNCTIONS.get(known.name, ""):
+        return Spend(call, scope, what, known, True, False, True, http=False)
+    return http_spend(call, scope, known, meaning)
+
+
+def http_spend(call: ast.Call, scope: Scope, known: Known, meaning: Names) -> Spend | None:
+    if not HTTP.match(known.name):
+        return None
+    url = url_of(call, scope, known, meaning)
+    if not HOST.search(url) and "xi-api-key" not in sent_headers(call, scope, meaning):
+        return None
+    method = known.name.rpartition(".")[2]
+    helper = method == "post" and HOST.sub("", url).endswith(("/{}", "://{}", "/v1{}"))  # the path is its caller's
+    paid = helper or (bool(PAID_PATH.search(url)) and method not in ("get", "head", "options", "delete"))
+    return Spend(
+        call, scope, f"{method} {url}"[:80], known, paid, False, not known.name.startswith(ASYNC_HTTP), http=True
+    )
+
+
+def url_of(call: ast.Call, scope: Scope, known: Known, meaning: Names) -> str:
+    urls = [text_of(arg, scope, meaning) for arg in call.args[:2]] + [text_of(argument(call, "url"), scope, meaning)]
+    url = next((url for url in urls if url and ("/" in url or "://" in url)), "")
+    base = text_of(argument(known.call, "base_url"), known.scope, meaning) if known.call and known.scope else ""
+    base = base or (
+        text_of(known.call.args[0], known.scope, meaning) if known.call and known.scope and known.call.args else ""
+    )
+    return f"{base}{url}" if url.startswith("/") or not url else url
+
+
+def sent_headers(call: ast.Call, scope: Scope, meaning: Names) -> str:
+    """The names of the headers that are given with the call, as one text."""
+    headers = argument(call, "headers")
+    if isinstance(headers, (ast.Name, ast.Attribute, ast.Call)):
+        headers = bound_value(headers, scope, meaning)
+    return ast.unparse(headers).lower() if headers is not None else ""

@@ -1,0 +1,7 @@
+import time
+
+SEEN = {}
+
+
+def check_rate(host):
+    SEEN[host] = time.monotonic()

@@ -1,0 +1,2 @@
+from elevenlabs import ElevenLabs
+client = ElevenLabs(timeout=10)

@@ -1,0 +1,3 @@
+from .clients import client, slow_client, speech
+
+__all__ = ["client", "slow_client", "speech"]

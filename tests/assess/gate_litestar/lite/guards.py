@@ -1,0 +1,6 @@
+from litestar.exceptions import NotAuthorizedException
+
+
+def signed_in(connection, handler):
+    if not connection.session:
+        raise NotAuthorizedException

@@ -1,0 +1,1 @@
+from svc.core.factory import make_client as client_factory
