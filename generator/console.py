@@ -7,7 +7,7 @@ answers in a tenth of a second without it.
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -37,13 +37,13 @@ def as_data(value: Any) -> None:
 
 
 @contextmanager
-def doing(what: str, *, quiet: bool = False) -> Iterator[None]:
-    """Long work: a line that moves on a terminal, nothing in a pipe."""
+def doing(what: str, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """Long work: a line that moves on a terminal, nothing in a pipe.  Gives what changes the line."""
     if quiet or not sys.stderr.isatty():
-        yield
+        yield lambda _: None
         return
-    with err().status(what):
-        yield
+    with err().status(what) as status:
+        yield lambda now: status.update(now)
 
 
 def confirm(question: str, *, otherwise: str) -> bool:

@@ -21,7 +21,7 @@ class Saw(NamedTuple):
 
 @dataclass(frozen=True)
 class Check:
-    """``look`` is the module below ``speech/``, or the file, that keeps the promise; ``routes``: it takes HTTP routes."""
+    """``look`` is the module below ``speech/`` that keeps the promise, or a file; ``routes``: it takes HTTP routes."""
 
     promise: str
     look: str
@@ -44,6 +44,7 @@ class Act:
     environment: Mapping[str, str] = field(default_factory=dict)
     workers: int = 1
     starts: bool = True
+    driven: bool = False  # by its Python API, though it has routes
     unless: "Callable[[Project], str]" = lambda project: ""  # why it can't be asked of this project
 
 

@@ -8,6 +8,7 @@ It is no part of this package: it imports nothing of it.
 
 import asyncio
 import json
+import logging
 import signal
 import sys
 from importlib import import_module
@@ -65,7 +66,7 @@ class Driver:
     def _wishes(self, request: Any) -> dict[str, Any]:
         cache = CACHE.get(request.headers.get("cache-control", ""), "use")
         voice = request.path.removeprefix("/v1/text-to-speech/").partition("/")[0]
-        return json.loads(request.body) | self._terms(request.headers) | {"cache": cache, "voice_id": voice}
+        return {**json.loads(request.body), **self._terms(request.headers), "cache": cache, "voice_id": voice}
 
     async def _speak(self, request: Any, reply: Any) -> None:
         audio = await self._client.synthesize(**self._wishes(request))
@@ -80,8 +81,9 @@ class Driver:
                 async for chunk in chunks:
                     await reply.write(chunk)
             except self._errors:
-                return reply.reset()  # never a clean end
-            reply.finish()
+                reply.reset()  # never a clean end
+            else:
+                reply.finish()
 
     async def _hear(self, request: Any, reply: Any) -> None:
         parts_of = import_module(f"{self._package}.speech.testing.multipart").parts_of
@@ -95,7 +97,7 @@ class Driver:
 async def serve(package: str) -> None:
     speech, server = import_module(f"{package}.speech"), import_module(f"{package}.speech.testing.server")
     settings = speech.Settings.from_env()
-    import_module(f"{package}.speech.logs").configure(settings)
+    logging.basicConfig(level=settings.log_level.upper())  # as a host may: everything, in its own way
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with speech.SpeechClient(settings) as client:

@@ -88,7 +88,9 @@ async def follows_headers(on: Stage) -> Saw:
         for number in range(4):  # three in a row are believed
             await on.service.speak(f"Header {said} {number}.", FLASH)
         seen.append((await on.service.pool("flash"))["limit"])
-    return Saw(seen == [lower, limit], f"told {lower}, then {limit}: {seen[0]}, then {seen[1]}", f"{lower}, then {limit}")
+    return Saw(
+        seen == [lower, limit], f"told {lower}, then {limit}: {seen[0]}, then {seen[1]}", f"{lower}, then {limit}"
+    )
 
 
 @check("SPEECH_LIMITS goes before plan and headers", "settings.py")

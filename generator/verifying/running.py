@@ -10,7 +10,7 @@ from .checks import NO_ROUTES, Act, Check, Result, Saw, Theme
 from .project import Project
 from .stage import DidNotStart, Stage, redis_for, scratch, staged
 
-AT_ONCE = 4  # stages; each is two processes, and mostly waits
+AT_ONCE = 6  # stages; each is two processes, and mostly waits
 CHECK_S_MAX = 240.0
 
 Tell = Callable[[str], None]

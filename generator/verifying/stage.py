@@ -61,6 +61,10 @@ class Child:
     def tell(self, word: signal.Signals) -> None:
         self._process.send_signal(word)
 
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
     async def code(self, within_s: float = PATIENCE_S) -> int | None:
         """Its exit code, once it has ended."""
 
@@ -68,6 +72,14 @@ class Child:
             return self._process.poll()
 
         return await until(look, lambda code: code is not None, within_s)
+
+    async def code_or_address(self) -> int | None:
+        """Its exit code; None if it listens instead."""
+        try:
+            await self.address()
+        except DidNotStart:
+            return await self.code()
+        return None
 
     def kill(self) -> None:
         try:
@@ -99,10 +111,10 @@ class Stage:
 
     async def calm(self) -> dict[str, Any]:
         """Nothing is under way, and the sandbox is well; its state."""
-        pools = self.plan
-        await self.sandbox.set(mode="refuse", latency_s=0, faults=[], limits=pools)
+        await self.sandbox.set(mode="refuse", latency_s=0, faults=[], limits=self.plan)
         await until(self.sandbox.state, lambda state: not any(state["in_flight"].values()))
-        await until(self.service.usage, lambda usage: not usage["now"]["flights"])
+        if self.children["service"].alive:
+            await until(self.service.usage, lambda usage: not usage["now"]["flights"])
         return await self.sandbox.state()
 
     async def close_gate(self, pool: str) -> None:
@@ -120,7 +132,7 @@ class Stage:
         return self._child(name, ["-P", str(DRIVER), self.project.package], {})
 
     def _child(self, name: str, argv: list[str], env: Mapping[str, str]) -> Child:
-        child = Child([self.project.python, *argv], self.env | env, self.folder, name)
+        child = Child([self.project.python, *argv], {**self.env, **env}, self.folder, name)
         self.children[name] = child
         return child
 
@@ -184,7 +196,7 @@ async def staged(project: Project, act: Act, folder: Path, redis_url: str = "") 
 async def _start(stage: Stage, act: Act) -> None:
     sandbox = stage.start("sandbox", "sandbox", "--tier", stage.project.tier, SPEECH_ENV="development")
     stage.sandbox.url = stage.env["ELEVENLABS_BASE_URL"] = await sandbox.address()
-    if stage.project.routes:
+    if stage.project.routes and not act.driven:
         service = stage.start("service", "serve", "--port", "0", "--workers", str(act.workers))
     else:
         service = stage.drive("service")

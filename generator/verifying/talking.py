@@ -22,9 +22,10 @@ Facts = dict[str, Any]
 
 async def until(ask: Callable[[], Awaitable[T]], holds: Callable[[T], bool], within_s: float = PATIENCE_S) -> T:
     """The first answer for which it holds; after *within_s* the last one, whatever it is."""
-    ends = time.monotonic() + within_s
+    ends, pause_s = time.monotonic() + within_s, 0.01
     while not holds(said := await ask()) and time.monotonic() < ends:
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(pause_s)
+        pause_s = min(1.5 * pause_s, 0.2)
     return said
 
 
@@ -68,6 +69,11 @@ class Sandbox:
     async def set(self, **fields: Any) -> Facts:
         return dict((await self._http.post(f"{self.url}/__sandbox/set", json=fields)).raise_for_status().json())
 
+    async def speak(self, text: str, model: str) -> bytes:
+        """Without the service: what the whole audio is."""
+        url, body = f"{self.url}/v1/text-to-speech/{VOICE}", {"text": text, "model_id": model}
+        return (await self._http.post(url, json=body, headers={"xi-api-key": "any"})).raise_for_status().content
+
 
 class Service:
     """What is put to the test.  ``keys`` are its callers', by name; the texts that were spoken stay in ``texts``."""
@@ -97,7 +103,7 @@ class Service:
         body: Any = None,
         form: Facts | None = None,
     ) -> Heard:
-        """*caller* is by name, None is nobody; *key* goes before it.  Dictionaries are sent as JSON, bytes as they are."""
+        """*caller* is by name, None is nobody; *key* goes before it.  Bytes are sent as they are, all else as JSON."""
         import httpx
 
         sent = {"xi-api-key": key or self.keys[caller or ""]} if key or caller else {}
@@ -121,7 +127,7 @@ class Service:
 
     async def under_way(self, name: str) -> int:
         now = await self.pool(name)
-        return int(now["in_flight"]) + sum(now["queued"].values())
+        return int(now["in_flight"] + sum(now["queued"].values()))
 
 
 # --------------------------------------------------------------------------------------------- what is asked for, facts

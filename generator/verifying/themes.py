@@ -1,5 +1,5 @@
 """All themes, in the order of the scorecard."""
 
-from . import errors, limits
+from . import cost, drain, errors, limits, recovery, security, settings
 
-ALL = (limits.THEME, errors.THEME)
+ALL = (limits.THEME, errors.THEME, security.THEME, cost.THEME, drain.THEME, recovery.THEME, settings.THEME)
