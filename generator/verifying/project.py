@@ -111,7 +111,8 @@ def _check_needs(project: Project) -> None:
     has = json.loads(done.stdout)
     lacking = [str(need) for need in needs if not (has[need.name] and has[need.name] in need.specifier)]
     if lacking:
-        raise ValueError(f"{project.python} lacks {', '.join(lacking)}; {_remedy(project)}")
+        more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+        raise ValueError(f"{project.python} lacks {', '.join(lacking[:3])}{more}; {_remedy(project)}")
 
 
 def _marked(need: Any) -> bool:

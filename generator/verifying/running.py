@@ -1,6 +1,7 @@
 """The themes, side by side: each act on a stage of its own, so that none disturbs another."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,7 +26,9 @@ class Told(NamedTuple):
 
 
 def run(project: Project, themes: Sequence[Theme], tell: Tell) -> list[Told]:
-    """Raises ValueError where a server is needed that isn't there."""
+    """Raises ValueError where it can't be done here: no POSIX, or no Redis where one is needed."""
+    if os.name != "posix":
+        raise ValueError("verify starts and ends services by POSIX signals: run it on Linux, macOS or in WSL")
     return asyncio.run(_run(project, themes, tell))
 
 

@@ -73,8 +73,8 @@ def draw(card: Scorecard, console: Any) -> None:
         drawn = _marks(told.results, marks)
         blank = " " * (width - len(told.results))
         console.print(f"{told.theme.name:9} {drawn}{blank} {told.seconds:6.1f} s  {told.theme.about}")
-    for result in card.failed:
-        _draw_failure(card, result, console, marks["failed"])
+    for results in _by_reason(card.failed):
+        _draw_failure(card, results, console, marks["failed"])
     console.print()
     for note in card.notes:
         console.print(note, style="dim", markup=False)
@@ -85,8 +85,17 @@ def _marks(results: Iterable[Result], marks: dict[str, str]) -> str:
     return "".join(f"[{STYLES[result.state]}]{marks[result.state]}[/]" for result in results)
 
 
-def _draw_failure(card: Scorecard, result: Result, console: Any, mark: str) -> None:
-    console.print(f"\n{mark} {result.theme}: {result.promise}", style="bold red", markup=False)
+def _by_reason(failed: Iterable[Result]) -> list[list[Result]]:
+    """Together what failed for one reason: where a service does not start, that is said once."""
+    groups: dict[tuple[str, str], list[Result]] = {}
+    for result in failed:
+        groups.setdefault((result.theme, result.seen), []).append(result)
+    return list(groups.values())
+
+
+def _draw_failure(card: Scorecard, results: list[Result], console: Any, mark: str) -> None:
+    result, more = results[0], f" (and {len(results) - 1} more)" if len(results) > 1 else ""
+    console.print(f"\n{mark} {result.theme}: {result.promise}{more}", style="bold red", markup=False)
     for name, said in (("seen", result.seen), ("expected", result.expected), ("look at", card.look(result))):
         console.print(f"  {name:9} {said}", markup=False)
 

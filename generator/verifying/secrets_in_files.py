@@ -11,7 +11,9 @@ from .project import Project
 from .stage import Stage
 
 KEY = re.compile(rb"\bsk_[0-9a-f]{40,}\b|ELEVENLABS_API_KEY[\"']?\s*[:=]\s*[\"']?[0-9a-f]{32}\b")
-SECRET = re.compile(r"^\s*(?:export\s+)?(\w*(?:KEY|KEYS|TOKEN|SECRET|PASSWORD)\w*)\s*=\s*(\S+)", re.MULTILINE)
+OURS = re.compile(
+    r"^[ \t#]*(?:export[ \t]+)?(ELEVENLABS_API_KEY|XI_API_KEY|SPEECH_CLIENT_KEYS)[ \t]*=[ \t]*(\S+)", re.M
+)
 PLACEHOLDER = re.compile(r"(\w+:)?your_(\w+_)?key_here")
 MEMORABLE = 16  # characters: shorter ones may stand anywhere by chance
 SIZE_MAX = 2 * 2**20
@@ -69,12 +71,10 @@ def _is_ignored(on: Stage, name: str) -> bool:
 
 
 def _given(file: Path) -> Iterator[str]:
-    """Secrets with a value that is no placeholder; a line that is commented out counts too, if its value is a key."""
+    """Our secrets with a value that is no placeholder, be the line commented out or not."""
     text = file.read_text("utf-8", "replace")
-    for name, value in SECRET.findall(text):
-        if not all(PLACEHOLDER.fullmatch(part) for part in value.strip("\"'").split(",")) and not name.endswith(
-            "_FILE"
-        ):
+    for name, value in OURS.findall(text):
+        if not all(PLACEHOLDER.fullmatch(part) for part in value.strip("\"'").split(",")):
             yield name
     if KEY.search(text.encode()):
         yield "a key"
@@ -100,7 +100,7 @@ def _known(project: Project) -> Iterator[bytes]:
     """The real keys, where they are at hand: they have no business in a file that git sees."""
     env = project.path / ".env"
     text = env.read_text("utf-8", "replace") if env.is_file() else ""
-    values = [value.strip("\"'") for _, value in SECRET.findall(text)] + [os.environ.get("ELEVENLABS_API_KEY", "")]
+    values = [value.strip("\"'") for _, value in OURS.findall(text)] + [os.environ.get("ELEVENLABS_API_KEY", "")]
     for value in values:
         for part in value.split(","):
             key = part.rpartition(":")[2]
