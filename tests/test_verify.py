@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 from rendering import ROOT, Renders, files, git, run
 from typer.testing import CliRunner
 
@@ -224,6 +227,27 @@ def test_what_cannot_be_verified_is_said_in_one_line(renders: Renders, tmp_path:
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1
     assert expected.get(what, "is no project of copier-elevenlabs") in done.stderr
+
+
+def test_a_redis_of_others_is_left_as_it_was(renders: Renders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """REDIS_URL is used, and cleaned up after: by key, for others may be at work there."""
+    server = shutil.which("redis-server") or shutil.which("valkey-server")
+    if not server:
+        pytest.skip("needs redis-server (or valkey-server) on the path: apt-get install redis-server")
+    socket = tmp_path / "redis.sock"
+    argv = [server, "--port", "0", "--unixsocket", str(socket), "--save", ""]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, cwd=tmp_path) as child:
+        try:
+            with redis.Redis(unix_socket_path=str(socket), retry=Retry(ConstantBackoff(0.05), 200)) as theirs:
+                theirs.set("theirs", "kept")
+                monkeypatch.setenv("REDIS_URL", f"unix://{socket}")
+                seen = results(renders.of(REDIS), "settings", "are a hit")
+                left = theirs.keys()
+        finally:
+            child.kill()
+
+    assert {result.state for result in seen} == {"passed"}
+    assert left == [b"theirs"]
 
 
 def test_redis_that_is_nowhere_is_said_in_one_line(renders: Renders) -> None:

@@ -25,6 +25,7 @@ DRIVER = Path(__file__).parent / "driver.py"
 OURS = ("SPEECH_", "ELEVENLABS_", "GUNICORN_", "UVICORN_", "DJANGO_")
 NOT_PASSED_ON = ("REDIS_URL", "REDIS_URL_FILE", "WEB_CONCURRENCY", "PORT", "PYTHONHOME")
 CALLERS = ("admin", "web", "capped")
+NOWHERE = "http://127.0.0.1:9"  # until there is a sandbox: ElevenLabs is never asked
 
 
 class DidNotStart(Exception):
@@ -35,7 +36,7 @@ class Child:
     """A process and all that it starts.  What it says, on both streams, is in the file ``log``."""
 
     def __init__(self, argv: list[str], env: Mapping[str, str], folder: Path, name: str) -> None:
-        self.name, self.log = name, folder / f"{name}.log"
+        self.name, self.env, self.log = name, env, folder / f"{name}.log"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 argv, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -162,6 +163,7 @@ def environment(project: Project, folder: Path) -> dict[str, str]:
         "TMPDIR": str(folder / "tmp"),
         "SPEECH_CACHE_DIR": str(folder / "kept"),
         "SPEECH_ENV": "development",
+        "ELEVENLABS_BASE_URL": NOWHERE,
         "ELEVENLABS_API_KEY": f"sk_{secrets.token_hex(24)}",
         "SPEECH_CLIENT_KEYS": ",".join(f"{name}:{key}" for name, key in keys.items()),
     }
@@ -189,7 +191,7 @@ async def staged(project: Project, act: Act, folder: Path, redis_url: str = "") 
         finally:
             for child in stage.children.values():
                 child.kill()
-            if redis_url and act.starts:
+            if redis_url and redis_url == os.environ.get("REDIS_URL"):
                 _forget(stage)
 
 
@@ -207,9 +209,10 @@ async def _start(stage: Stage, act: Act) -> None:
 
 
 def _forget(stage: Stage) -> None:
-    """A Redis that is not ours keeps nothing of this."""
+    """A Redis that is not ours keeps nothing of this: what each key's account left there is removed."""
     argv = [stage.project.python, "-P", str(DRIVER), stage.project.package, "forget"]
-    subprocess.run(argv, env=stage.env, cwd=stage.folder, capture_output=True, check=False)
+    for env in {child.env["ELEVENLABS_API_KEY"]: child.env for child in stage.children.values()}.values():
+        subprocess.run(argv, env=env, cwd=stage.folder, capture_output=True, check=False)
 
 
 @asynccontextmanager
