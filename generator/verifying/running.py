@@ -18,7 +18,7 @@ Tell = Callable[[str], None]
 
 
 class Told(NamedTuple):
-    """All of a theme; ``seconds`` is the time of its stages together."""
+    """All of a theme; ``seconds`` is from its first stage's start to its last one's end."""
 
     theme: Theme
     seconds: float
@@ -49,12 +49,14 @@ class _Runner(NamedTuple):
 
     async def theme(self, theme: Theme) -> Told:
         acts = await asyncio.gather(*(self.act(theme, act, nth) for nth, act in enumerate(theme.acts)))
-        results = [result for _, results in acts for result in results]
-        return Told(theme, sum(seconds for seconds, _ in acts), results)
+        instants = [instant for times, _ in acts for instant in times]
+        seconds = max(instants) - min(instants) if instants else 0.0
+        return Told(theme, seconds, [result for _, results in acts for result in results])
 
-    async def act(self, theme: Theme, act: Act, nth: int) -> tuple[float, list[Result]]:
+    async def act(self, theme: Theme, act: Act, nth: int) -> tuple[list[float], list[Result]]:
+        """When it began and ended, if it was on a stage at all; and what came of it."""
         if why := act.unless(self.project):
-            return 0.0, [_result(theme, check, Saw(None, why)) for check in act.checks]
+            return [], [_result(theme, check, Saw(None, why)) for check in act.checks]
         async with self.gate:
             began, results = time.monotonic(), list[Result]()
             try:
@@ -65,7 +67,7 @@ class _Runner(NamedTuple):
             except DidNotStart as error:
                 left = act.checks[len(results) :]
                 results += [_result(theme, check, Saw(False, str(error), "it starts")) for check in left]
-            return time.monotonic() - began, results
+            return [began, time.monotonic()], results
 
     async def see(self, check: Check, stage: Stage, act: Act) -> Saw:
         if check.routes and not self.project.routes:
