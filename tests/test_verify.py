@@ -189,6 +189,17 @@ def test_a_failure_ends_with_1_and_says_where_to_look(
     assert "1 of 2 checks failed" in done.output.splitlines()[-1]
 
 
+def test_what_does_not_start_is_said_in_its_own_words(renders: Renders, tmp_path: Path) -> None:
+    """Of every check that needed it, and at once."""
+    project = shutil.copytree(renders.of({}), tmp_path / "project", ignore=shutil.ignore_patterns("__pycache__"))
+    (project / "src/acme_voice/app.py").write_text("raise RuntimeError('DATABASE_URL is not set')\n")
+    seen = results(project, "drain")
+
+    assert {result.state for result in seen} == {"failed"} and len(seen) == 2
+    assert all("RuntimeError: DATABASE_URL is not set" in result.seen for result in seen)
+    assert all("serve --sandbox" in result.look for result in seen)
+
+
 def test_the_scorecard_is_a_line_a_theme_and_fits(renders: Renders) -> None:
     """Plain in a pipe, in 100 columns, every theme on a line of its own."""
     from rich.console import Console

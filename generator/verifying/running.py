@@ -66,8 +66,13 @@ class _Runner(NamedTuple):
                         results.append(_result(theme, check, await self.see(check, stage, act)))
             except DidNotStart as error:
                 left = act.checks[len(results) :]
-                results += [_result(theme, check, Saw(False, str(error), "it starts")) for check in left]
+                results += [self.not_started(theme, check, error) for check in left]
             return [began, time.monotonic()], results
+
+    def not_started(self, theme: Theme, check: Check, error: DidNotStart) -> Result:
+        command = "serve" if self.project.routes else "speak Hello"
+        itself = f"its own start: python -m {self.project.package}.speech {command} --sandbox"
+        return Result(theme.name, check.promise, "failed", str(error), "it starts", itself)
 
     async def see(self, check: Check, stage: Stage, act: Act) -> Saw:
         if check.routes and not self.project.routes:

@@ -203,7 +203,9 @@ async def _start(stage: Stage, act: Act) -> None:
     else:
         service = stage.drive("service")
     stage.service.url = await service.address()
-    ready = await until(lambda: stage.service.ask("GET", "/readyz"), lambda said: said.status == 200)
+    ready = await until(
+        lambda: stage.service.ask("GET", "/readyz"), lambda said: said.status == 200 or not service.alive
+    )
     if ready.status != 200:
         raise DidNotStart(f"the service is not ready: {ready}; {last_words(service.said())}")
 
