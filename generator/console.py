@@ -10,7 +10,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TextIO
 
@@ -115,13 +115,13 @@ def visible(text: str) -> str:
 
 
 @contextmanager
-def doing(what: str, *, quiet: bool = False) -> Iterator[None]:
-    """Long work: a line that moves on a terminal, nothing in a pipe."""
+def doing(what: str, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """Long work: a line that moves on a terminal, nothing in a pipe.  Gives what changes the line."""
     if quiet or not sys.stderr.isatty():
-        yield
+        yield lambda _: None
         return
-    with err().status(what):
-        yield
+    with err().status(what) as status:
+        yield lambda now: status.update(now)
 
 
 def confirm(question: str, *, otherwise: str) -> bool:
