@@ -9,7 +9,9 @@ from .. import console
 from .options import Json
 
 EXAMPLES = """
-copier-elevenlabs plan
+copier-elevenlabs plan --characters-month 1000000 --peak-rps 2 --realtime-share 0.3
+copier-elevenlabs plan --stt-hours 200 --max-wait 10
+copier-elevenlabs plan --from-ledger .speech/ledger.sqlite --write answers.yml
 """
 
 
@@ -32,17 +34,15 @@ def plan(
     batch_share: Annotated[Number, _number("Share of requests at batch priority: they may wait.", "P")] = None,
     reserved_interactive: Annotated[Number, _number("As SPEECH_RESERVED_INTERACTIVE: slots, or a share.", "R")] = None,
     from_ledger: Annotated[
-        Path | None, typer.Option(help="History: a service's ledger.sqlite, or what its usage --json printed.")
+        Path | None,
+        typer.Option(metavar="FILE", help="History: a service's ledger.sqlite, or what its usage --json printed."),
     ] = None,
     as_json: Json = False,
-    write: Annotated[Path | None, typer.Option(help="Write the answer, for new --answers; a new file.")] = None,
+    write: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the answer, for new --answers; a new file.")
+    ] = None,
 ) -> None:
     """Which plan is enough for a load, and what it costs.  What is not given is assumed, and said so.
-
-    \b
-    copier-elevenlabs plan --characters-month 1000000 --peak-rps 2 --realtime-share 0.3
-    copier-elevenlabs plan --stt-hours 200 --max-wait 10
-    copier-elevenlabs plan --from-ledger .speech/ledger.sqlite --write answers.yml
 
     Exit code 1 where no published plan is enough.
     """

@@ -14,23 +14,22 @@ from .. import console
 from .options import Json
 
 EXAMPLES = """
-copier-elevenlabs verify
+copier-elevenlabs verify ../my-voice
+copier-elevenlabs verify . --json    # for programs
 """
 
 
 def verify(
-    path: Annotated[Path, typer.Argument(help="A project that was rendered here.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A project that was rendered here.")],
     as_json: Json = False,
 ) -> None:
-    """Start a rendered project on its sandbox and put it to the test: limits under load, every error path, security, cost, drain and recovery; a scorecard. Needs no key, touches none of its files, ends with 1 if anything fails.
+    """Start a rendered project on its sandbox and put it to the test.
+
+    Limits under load, every error path, security, cost, drain and recovery; a scorecard. Needs no key, touches none of
+    its files, ends with 1 if anything fails.
 
     It runs by the project's .venv, else by the environment that is active.
-
-    \b
-    examples:
-      copier-elevenlabs verify ../my-voice
-      copier-elevenlabs verify . --json | jq .summary
-    """  # noqa: E501 - typer folds it
+    """
     with console.one_line(as_json=as_json, stopped="stopped: nothing is left running"), _told_to_end():
         from ..verifying import project, running, scorecard, themes
         from ..verifying.manifest import changed
