@@ -48,7 +48,7 @@ class Preview(NamedTuple):
     """What was committed when this was found out."""
 
 
-def foresee(dest: Path, given: dict[str, Any]) -> Preview:
+def foresee(dest: Path, given: dict[str, Any], *, unasked: bool = False) -> Preview:
     """What an update with these answers would do to the project in *dest*.
 
     Raises ValueError where there is none that may be updated, or where it is ahead of what is here; and whatever
@@ -56,7 +56,7 @@ def foresee(dest: Path, given: dict[str, Any]) -> Preview:
     """
     project = find(dest)
     with offline(), chdir(project.folder):  # a relative source counts from there, as for `copier update`
-        place = origin(project)
+        place = origin(project, unasked=unasked)
         if place.ref:
             holds = held(project.commit)
             check(project, place, holds)
