@@ -69,6 +69,8 @@ def tell(what: "Preview", *, diff: bool) -> None:
     if not what.changes:
         typer.echo(f"nothing to do: {project.folder} is at {what.version}, with these answers")
         return
+    if diff:
+        console.as_diff(patch(what))
     newer = f" -> {what.version}" if what.version != project.commit else ", answered anew"
     typer.echo(f"{project.folder}: {project.commit}{newer}")
     losable = {*what.conflicts, *what.edited}
@@ -79,8 +81,6 @@ def tell(what: "Preview", *, diff: bool) -> None:
         if name not in what.reset:
             console.entry("answer", f"{name}: {shown(answer.before)} -> {shown(answer.after)}")
     warn(what)
-    if diff:
-        console.as_diff(patch(what))
 
 
 def warn(what: "Preview") -> None:
