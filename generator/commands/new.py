@@ -40,7 +40,7 @@ def new(
         if dry_run or diff:
             rehearse(dest, told, ask=ask, diff=diff, as_json=as_json)
             return
-        with console.file_by_file():
+        with console.stoppable(), console.file_by_file():
             rendered = copying.render(dest, told, ask=ask, quiet=as_json)
     if as_json:
         console.as_data(rendered)

@@ -44,10 +44,10 @@ def update(
 
         with console.stoppable():
             with console.doing("updating a copy", quiet=as_json):
-                what = foresee(dest, given)
+                what = foresee(dest, given, unasked=yes and not dry_run)
             if not as_json:
                 tell(what, diff=diff)
-            applied = bool(what.changes) and not dry_run and agreed(what, unasked=yes)
+            applied = bool(what.changes) and not dry_run and agreed(unasked=yes)
             if applied:
                 apply(what)
     if as_json:
@@ -58,12 +58,7 @@ def update(
         raise typer.Exit(CONFLICTS)
 
 
-def agreed(what: "Preview", *, unasked: bool) -> bool:
-    """True, or an exception that says why not."""
-    from ..updating.origin import is_path
-
-    if unasked and what.lost and not is_path(what.lost):
-        raise ValueError(f"{what.lost} does not answer; without --yes you are asked whether to leave it")
+def agreed(*, unasked: bool) -> bool:
     if unasked or console.confirm("Apply this?", otherwise="--yes"):
         return True
     raise KeyboardInterrupt
@@ -75,7 +70,10 @@ def tell(what: "Preview", *, diff: bool) -> None:
     if not what.changes:
         typer.echo(f"nothing to do: {project.folder} is at {what.version}, with these answers")
         return
-    typer.echo(f"{project.folder}: {project.commit} -> {what.version}")
+    if diff:
+        console.as_diff(patch(what))
+    newer = f" -> {what.version}" if what.version != project.commit else ", answered anew"
+    typer.echo(f"{project.folder}: {project.commit}{newer}")
     losable = {*what.conflicts, *what.edited}
     for change in what.changes:
         if change.path not in losable:
@@ -84,8 +82,6 @@ def tell(what: "Preview", *, diff: bool) -> None:
         if name not in what.reset:
             console.entry("answer", f"{name}: {shown(answer.before)} -> {shown(answer.after)}")
     warn(what)
-    if diff:
-        console.as_diff(patch(what))
 
 
 def warn(what: "Preview") -> None:

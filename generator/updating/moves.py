@@ -10,7 +10,12 @@ from .project import Project
 def moved(project: Project) -> dict[str, str]:
     """Old to new place, by folders where whole folders moved; as git remembers it, so only what was committed."""
     home = f"{project.home}/speech/"
-    renames = dict(itertools.chain.from_iterable(renamed(project, commit) for commit in removals(project, home)))
+    renames: dict[str, str] = {}
+    places = {home}
+    while places:
+        step = dict(itertools.chain.from_iterable(renamed(project, commit) for commit in removals(project, *places)))
+        places = {new for old, new in step.items() if old not in renames and not (project.folder / new).exists()}
+        renames |= step
     found = {old: last(new, renames) for old, new in renames.items() if not (project.folder / old).exists()}
     return folded({o: n for o, n in found.items() if o.startswith(home) and (project.folder / n).exists()})
 

@@ -27,12 +27,19 @@ class Held(NamedTuple):
     newest: bool
 
 
-def origin(project: Project) -> Origin:
-    """The recorded place if it can be reached, else this very copier-elevenlabs.  Call it inside `offline`."""
-    if as_address(project.source) == ADDRESS:
+def origin(project: Project, *, unasked: bool) -> Origin:
+    """The recorded place if it can be reached, else this very copier-elevenlabs.  Call it inside `offline`.
+
+    A path that is gone will not come back; an address may, tomorrow.  So without a person to ask (*unasked*) that is a
+    ValueError: the project may come of a fork.
+    """
+    source = as_address(project.source)
+    if source == ADDRESS:
         return Origin(project.source, "HEAD")
-    if succeeds(project.folder, "ls-remote", "-q", "--", as_address(project.source), "HEAD"):
+    if succeeds(project.folder, "ls-remote", "-q", "--", source, "HEAD"):
         return Origin(project.source, None)
+    if unasked and not is_path(source):
+        raise ValueError(f"{project.source} does not answer; without --yes you are asked whether to leave it")
     return Origin(SOURCE, "HEAD", lost=project.source)
 
 

@@ -48,7 +48,7 @@ class Preview(NamedTuple):
     """What was committed when this was found out."""
 
 
-def foresee(dest: Path, given: dict[str, Any]) -> Preview:
+def foresee(dest: Path, given: dict[str, Any], *, unasked: bool = False) -> Preview:
     """What an update with these answers would do to the project in *dest*.
 
     Raises ValueError where there is none that may be updated, or where it is ahead of what is here; and whatever
@@ -56,7 +56,7 @@ def foresee(dest: Path, given: dict[str, Any]) -> Preview:
     """
     project = find(dest)
     with offline(), chdir(project.folder):  # a relative source counts from there, as for `copier update`
-        place = origin(project)
+        place = origin(project, unasked=unasked)
         if place.ref:
             holds = held(project.commit)
             check(project, place, holds)
@@ -91,7 +91,7 @@ def preview(project: Project, given: dict[str, Any], place: Origin) -> Preview:
         stages=stages,
         answers=answers,
         reset=reset,
-        moved=moved(project),
+        moved=moved(project) if lacks_some(project) else {},
         head=head,
     )
 
@@ -117,6 +117,12 @@ def edited(project: Project, changes: list[Change], rendered: Rendered) -> list[
 def is_rendered(path: str, content: bytes, rendered: Rendered) -> bool:
     then = rendered().get(path)
     return then is not None and digest(then.content) == digest(content)
+
+
+def lacks_some(project: Project) -> bool:
+    """Whether files of speech/ are not where they were rendered; asking git where they are can take long."""
+    speech = project.folder / project.home / "speech"
+    return not all((speech / name).exists() for name in (NAME, *manifest(project)))
 
 
 def manifest(project: Project) -> dict[str, str]:

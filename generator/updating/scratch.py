@@ -1,5 +1,6 @@
 """A scratch worktree of the project's repository: an update is tried there, and read off."""
 
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,7 +31,7 @@ def worktree(project: Project) -> Iterator[Path]:
 def prepare(folder: Path, project: Project, place: Origin, rendered: Callable[[], Mapping[str, File]]) -> None:
     """Bring in what an update has to know and no commit of the project says; committed in *folder* alone."""
     if place.lost:
-        rewrite_source(folder / project.answers_file, place.lost)
+        rewrite_source(folder / project.answers_file)
     names = ignored(project)
     ours = [name for name in names if name in rendered()] if names else []
     for name in ours:
@@ -41,11 +42,10 @@ def prepare(folder: Path, project: Project, place: Origin, rendered: Callable[[]
         git(folder, *WE, "commit", "-q", "--no-verify", "-m", "what an update stands on")
 
 
-def rewrite_source(answers_file: Path, lost: str) -> None:
-    """Only that line: the rest is Copier's own writing."""
-    lines = answers_file.read_text("utf-8").splitlines(keepends=True)
-    kept = [f"_src_path: {SOURCE}\n" if line.startswith("_src_path:") else line for line in lines]
-    answers_file.write_text("".join(kept), "utf-8")
+def rewrite_source(answers_file: Path) -> None:
+    """Only that entry, be it folded over several lines: the rest is Copier's own writing."""
+    written = answers_file.read_text("utf-8")
+    answers_file.write_text(re.sub(r"(?m)^_src_path:.*\n(?:[ \t].*\n)*", f"_src_path: {SOURCE}\n", written), "utf-8")
 
 
 def ignored(project: Project) -> list[str]:
