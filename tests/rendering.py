@@ -11,13 +11,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import copier
 import yaml
 
-if hasattr(yaml, "CSafeLoader"):
-    # The catalogue's YAML is a third of a render; only the command line, which tests start too, has to wait for it.
-    yaml.SafeLoader = yaml.CSafeLoader  # type: ignore[assignment, misc]
+from generator import copying
 
+copier = copying.copier()  # as plain Copier, only that it doesn't do some work over and over
 ROOT = Path(__file__).parent.parent
 SPEECH = ROOT / "template/{{ home_ }}/speech"
 Answers = Mapping[str, Any]
