@@ -10,6 +10,7 @@ from speech import SpeechClient
 from speech.answers import CACHE_BACKEND
 from speech.catalogue import HTTP_POOLS, models
 from speech.errors import STATUS
+from speech.exporters import series
 from speech.faults import _BY_WORD, TABLE
 from speech.meter import METRICS
 from speech.request import Priority
@@ -23,7 +24,7 @@ VALUES = {
     "result": {"hit", "miss", "coalesced", "stale", "bypass"},
     "reason": set(TABLE),
     "how": {"stale", "family"},
-    "model": {*models(), "eleven_of_ours"},
+    "model": set(models()),
     "pool": set(HTTP_POOLS),
     "priority": {each.name.lower() for each in Priority},
     "state": {"closed", "half_open", "open"},
@@ -35,7 +36,6 @@ VALUES = {
 @pytest.fixture
 async def speech(speech_sandbox: SandboxThread, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SpeechClient]:
     monkeypatch.setenv("ELEVENLABS_API_KEY", KEY)
-    monkeypatch.setenv("SPEECH_EXTRA_MODELS", '{"eleven_of_ours": {"like": "eleven_flash_v2_5"}}')
     async with SpeechClient.from_env() as client:
         yield client
 
@@ -61,9 +61,7 @@ async def test_no_metric_tells_a_text_a_key_a_caller_or_a_voice(
     await everything(speech, speech_sandbox)
     await outcome(speech, SECRET, model_id=SECRET)
     await outcome(speech, SECRET, voice_id="a voice with a name")
-    await outcome(speech, SECRET, model_id="eleven_of_ours")
     told = str(speech.snapshot()["meter"])
-    assert "eleven_of_ours" in told
     for secret in (SECRET, KEY, CALLER, "a voice", speech.settings.voice_id):
         assert secret not in told
 
@@ -78,6 +76,4 @@ def test_what_is_told_is_described() -> None:
 
 def _series(speech: SpeechClient) -> list[tuple[str, dict[str, str], Any]]:
     """Of the meter, and of what the pools, the breakers and the store say of themselves."""
-    from speech.exporters.series import series
-
     return list(series(speech.snapshot()))

@@ -16,7 +16,7 @@ from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
 
 from ..client import Client
 from ..meter import BUCKETS, METRICS
-from .series import series
+from . import series
 
 FRESH_S = 0.2  # instruments are asked one after the other, and all of them by one snapshot
 PATIENCE_S = 1.0  # with a loop that is busy; then its last word counts

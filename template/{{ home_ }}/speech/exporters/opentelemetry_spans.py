@@ -39,6 +39,7 @@ class Span(nullcontext[None]):
     def __init__(
         self, tracer: Tracer, name: str, said: dict[str, Any], parent: Context | None = None, client: bool = False
     ) -> None:
+        super().__init__()
         kind = SpanKind.CLIENT if client else SpanKind.SERVER if parent else SpanKind.INTERNAL
         self._before = context.get_current()
         self.span = tracer.start_span(name, parent, kind, said)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from ..meter import BUCKETS, METRICS
 from ..meter import Meter as Meter  # the seam: another exporter has one of its own
-from .series import series
+from . import series
 
 
 def render(snapshot: Mapping[str, Any]) -> tuple[bytes, str]:
