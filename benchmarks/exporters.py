@@ -1,9 +1,9 @@
 """python -m benchmarks.exporters [--rounds N]: what each exporter costs a request, beside none.
 
-Three renders of one state, each a process of its own at one sandbox; OpenTelemetry's twice, at a collector that takes
-everything and without one, and with every tenth trace sampled. In each round everybody speaks the same number of texts
-in turn, and a figure is the median over rounds of its ratio to metrics=none of the same round. CPU is the process's own,
-the exporter's threads included; the collector and the sandbox are others.
+Three renders of one state at one sandbox, each in processes of its own: OpenTelemetry's without a collector, and with
+one that takes everything. In each round everybody speaks the same number of texts
+in turn, and a figure is the median over rounds of its ratio to metrics=none of the same round. CPU is that of
+a process, its exporter's threads included; the collector and the sandbox are others.
 """
 
 import argparse

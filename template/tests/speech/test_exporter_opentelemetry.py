@@ -31,8 +31,8 @@ from speech import SpeechClient
 from speech.answers import GATEWAY
 from speech.catalogue import DEFAULT_VOICE
 from speech.exporters import opentelemetry as exporter
-from speech.exporters.opentelemetry_metrics import Watch, otel_name
 from speech.exporters import series
+from speech.exporters.opentelemetry_metrics import Watch, otel_name
 from speech.meter import BUCKETS, METRICS
 from speech.request import Terms
 from speech.testing.audio import speak as speak_wave
@@ -356,7 +356,7 @@ async def test_a_traceparent_is_the_parent_unless_somebody_has_read_it(
     assert parents == [ids[1], None, f"{theirs.get_span_context().span_id:016x}"]
 
 
-# ----------------------------------------------------------------------------------------------- a collector that is ill
+# ---------------------------------------------------------------------------------------------- a collector that is ill
 
 
 @pytest.mark.parametrize("ill", ["refuses", "fails", "hangs"])

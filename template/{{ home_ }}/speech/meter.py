@@ -39,7 +39,7 @@ class Meter:
         """A client was opened: for exporters that don't wait to be asked."""
 
     def span(self, name: str, about: Any) -> nullcontext[None]:
-        """Around a request, an attempt, a call upstream: for exporters that trace. *about* is its Listening or Flight."""
+        """Around a request, an attempt, a call upstream: for exporters that trace. *about*: its Listening or Flight."""
         return nullcontext()
 
     async def aclose(self) -> None:
