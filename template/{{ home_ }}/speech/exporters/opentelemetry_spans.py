@@ -48,7 +48,11 @@ class Span(nullcontext[None]):
 
     def __exit__(self, *exctype: object) -> None:
         if self.span.is_recording():
-            self._tell(exctype[1] if isinstance(exctype[1], Exception) else None)
+            error = exctype[1] if isinstance(exctype[1], Exception) else None
+            said = self._known(error) | ({"error.type": _why(error)} if error else {})
+            self.span.set_attributes({name: value for name, value in said.items() if value is not None})
+            if error and not isinstance(error, InvalidRequest):
+                self.span.set_status(StatusCode.ERROR)
         self.span.end()
         if context.get_current() is self._within:
             context.attach(self._before)
@@ -56,15 +60,9 @@ class Span(nullcontext[None]):
     async def __aexit__(self, *exctype: object) -> None:
         self.__exit__(*exctype)
 
-    def _tell(self, error: Exception | None) -> None:
-        """Whatever is known at its end."""
-        if error:
-            self._say({"error.type": _why(error)})
-            if not isinstance(error, InvalidRequest):
-                self.span.set_status(StatusCode.ERROR)
-
-    def _say(self, said: dict[str, Any]) -> None:
-        self.span.set_attributes({name: value for name, value in said.items() if value is not None})
+    def _known(self, error: Exception | None) -> dict[str, Any]:
+        """What there is to say at its end; None is nothing."""
+        raise NotImplementedError
 
 
 class RequestSpan(Span):
@@ -73,15 +71,14 @@ class RequestSpan(Span):
         kind = listening.request.kind
         super().__init__(tracer, "speech.request", {"speech.kind": kind}, _theirs(listening.terms.trace))
 
-    def _tell(self, error: Exception | None) -> None:
-        super()._tell(error)
+    def _known(self, error: Exception | None) -> dict[str, Any]:
         fields, reader = self._of.fields(), self._of.reader
-        model = fields["model"] if fields["model"] in self._of.client.house.rules.models else "other"
-        self._say({f"speech.{name}": fields[name] for name in TOLD})
-        self._say({"gen_ai.request.model": model, "gen_ai.response.id": fields["upstream_id"] or None})
         first = _first.get(reader.flight) if reader else None
         if first and first.span_id != self.span.get_span_context().span_id:
             self.span.add_link(first)
+        model = fields["model"] if fields["model"] in self._of.client.house.rules.models else "other"
+        ids = {"gen_ai.request.model": model, "gen_ai.response.id": fields["upstream_id"] or None}
+        return ids | {f"speech.{name}": fields[name] for name in TOLD}
 
 
 class AttemptSpan(Span):
@@ -90,10 +87,11 @@ class AttemptSpan(Span):
         self._of = flight
         super().__init__(tracer, "speech.attempt", {"speech.attempt": flight.attempts + 1})
 
-    def _tell(self, error: Exception | None) -> None:
-        super()._tell(error)
-        priority = self._of.ticket.priority.name.lower()
-        self._say({"speech.pool": self._of.call.model.pool, "speech.priority": priority})
+    def _known(self, error: Exception | None) -> dict[str, Any]:
+        return {
+            "speech.pool": self._of.call.model.pool,
+            "speech.priority": self._of.ticket.priority.name.lower(),
+        }
 
 
 class UpstreamSpan(Span):
@@ -109,13 +107,14 @@ class UpstreamSpan(Span):
         }
         super().__init__(tracer, f"{OPERATIONS[kind]} {model}", said, client=True)
 
-    def _tell(self, error: Exception | None) -> None:
-        super()._tell(error)
+    def _known(self, error: Exception | None) -> dict[str, Any]:
         flight = self._of
         answer = flight.answer if flight.answer is not self._answered_before else None
-        upstream_id = (answer and answer.request_id) or getattr(error, "request_id", None)
-        self._say({"gen_ai.response.id": upstream_id, "gen_ai.response.time_to_first_chunk": flight.first_byte_s})
-        self._say({"speech.bytes": flight.received})
+        return {
+            "gen_ai.response.id": (answer and answer.request_id) or getattr(error, "request_id", None),
+            "gen_ai.response.time_to_first_chunk": flight.first_byte_s,
+            "speech.bytes": flight.received,
+        }
 
 
 KINDS: dict[str, Any] = {"request": RequestSpan, "attempt": AttemptSpan, "upstream": UpstreamSpan}
