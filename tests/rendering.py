@@ -22,14 +22,25 @@ Answers = Mapping[str, Any]
 
 FRAMEWORKS = ("fastapi", "flask", "django", "litestar")
 BACKENDS = ("memory", "disk", "redis")
+# An exporter meets every framework and every backend, not every pair of them: it knows neither.
 SERVICES: list[dict[str, Any]] = [
     {"layout": "service", "framework": framework, "cache_backend": backend, "metrics": metrics}
-    for framework, backend, metrics in itertools.product((*FRAMEWORKS, "none"), BACKENDS, ("prometheus", "none"))
+    for framework, backend, metrics in (
+        *itertools.product((*FRAMEWORKS, "none"), BACKENDS, ("prometheus", "none")),
+        *zip((*FRAMEWORKS, "none"), itertools.cycle(BACKENDS), itertools.repeat("opentelemetry"), strict=False),
+    )
 ]
 PACKAGES: list[dict[str, Any]] = [
     {"layout": "package", "framework": framework, "cache_backend": backend, "gateway": gateway, "metrics": metrics}
-    for (framework, gateway), backend, metrics in itertools.product(
-        (*itertools.product(FRAMEWORKS, (False, True)), ("none", False)), BACKENDS, ("prometheus", "none")
+    for framework, gateway, backend, metrics in (
+        *(
+            (*which, backend, metrics)
+            for which, backend, metrics in itertools.product(
+                (*itertools.product(FRAMEWORKS, (False, True)), ("none", False)), BACKENDS, ("prometheus", "none")
+            )
+        ),
+        ("fastapi", False, "memory", "opentelemetry"),
+        ("flask", True, "redis", "opentelemetry"),
     )
 ]
 OFFERED = SERVICES + PACKAGES

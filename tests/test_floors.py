@@ -18,10 +18,10 @@ FLOORS = {
 }
 FLOOR_OF = {module: floor for floor, modules in FLOORS.items() for module in modules.split()}
 FOREIGN = {
-    "elevenlabs", "httpx", "prometheus_client", "redis", "fastapi", "starlette", "flask", "werkzeug", "django",
-    "litestar", "uvicorn", "gunicorn",
+    "elevenlabs", "httpx", "opentelemetry", "prometheus_client", "redis", "fastapi", "starlette", "flask", "werkzeug",
+    "django", "litestar", "uvicorn", "gunicorn",
 }  # fmt: skip
-SERVERS_AND_FRAMEWORKS = FOREIGN - {"elevenlabs", "httpx", "prometheus_client", "redis"}
+SERVERS_AND_FRAMEWORKS = FOREIGN - {"elevenlabs", "httpx", "opentelemetry", "prometheus_client", "redis"}
 
 
 def a_service(**answers: str) -> dict[str, str]:
@@ -33,7 +33,7 @@ EVERY_FILE = [
     a_service(framework="fastapi", cache_backend="memory"),
     a_service(framework="flask", cache_backend="disk"),
     a_service(framework="django", cache_backend="redis"),
-    a_service(framework="litestar"),
+    a_service(framework="litestar", metrics="opentelemetry"),
     PACKAGES[0],
 ]
 
@@ -106,6 +106,7 @@ def test_outside_is_known_in_one_place_each(renders: Renders, answers: dict[str,
     imports = {name: outside_imports(tree) for name, tree in modules(speech)}
 
     assert [name for name, found in imports.items() if "elevenlabs" in found] == ["upstream"]
+    assert [n for n, f in imports.items() if "opentelemetry" in f and not n.startswith("exporters.opentelemetry")] == []
     assert [n for n, found in imports.items() if "redis" in found and not n.startswith("stores.redis")] == []
     assert [n for n, found in imports.items() if found & SERVERS_AND_FRAMEWORKS and not n.startswith("web.")] == []
     for name, found in imports.items():

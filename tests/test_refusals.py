@@ -26,7 +26,6 @@ WRONG_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"layout": "both"}, "'both' is not in"),
     ({"framework": "rails"}, "'rails' is not in"),
     ({"cache_backend": ""}, "Invalid choice for 'cache_backend'"),
-    ({"metrics": "opentelemetry"}, "Invalid choice for 'metrics': not offered yet"),
     ({"metrics": "statsd"}, "'statsd' is not in"),
     ({"deploy": "yes"}, "deploy is not offered yet"),
     ({"deploy": "maybe"}, 'deploy is yes or no, not "maybe"'),

@@ -42,6 +42,8 @@ def expected(answers: dict[str, Any]) -> set[str]:
         "keeps": keeps,
         "gateway or keeps": gateway or keeps,
         "gateway or keeps, service": not package and (gateway or keeps),
+        "metrics": answers["metrics"] != "none",
+        "metrics, service": answers["metrics"] != "none" and not package,
         f"metrics {answers['metrics']}": True,
         f"metrics {answers['metrics']}, service": not package,
     }

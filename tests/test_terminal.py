@@ -52,21 +52,21 @@ def test_all_prompts_with_their_defaults(template: Template, tmp_path: Path) -> 
     )
 
 
-def test_greyed_choices_say_why_and_are_passed_over(template: Template, tmp_path: Path) -> None:
-    """What is not offered yet is shown, and the arrow keys step over it."""
+def test_arrow_keys_choose(template: Template, tmp_path: Path) -> None:
+    """One step down is the second choice, and what it is for stands beside it."""
     terminal = start(template, tmp_path / "project")
     for question, _ in PROMPTS[:6]:
         terminal.expect(question)
         terminal.send(ENTER)
     terminal.expect("Metrics")
-    terminal.expect(r"opentelemetry.*not offered yet")
+    terminal.expect(r"opentelemetry - metrics and traces")
     terminal.send(DOWN + ENTER)
     terminal.expect("Dockerfile")
     terminal.send("n")
     terminal.expect(pexpect.EOF)
     terminal.close()
 
-    assert yaml.safe_load((tmp_path / "project/.copier-answers.yml").read_text())["metrics"] == "none"
+    assert yaml.safe_load((tmp_path / "project/.copier-answers.yml").read_text())["metrics"] == "opentelemetry"
 
 
 @pytest.mark.parametrize("answered", [0, 3, 6])

@@ -41,7 +41,7 @@ FLASK_ON_REDIS = SERVICES[0] | {"framework": "flask", "cache_backend": "redis"}
 CHANGES = [
     *every_ordered_pair("framework", (*FRAMEWORKS, "none"), SERVICES[0]),
     *every_ordered_pair("cache_backend", BACKENDS, FLASK_ON_REDIS),
-    *every_ordered_pair("metrics", ("prometheus", "none"), SERVICES[0]),
+    *every_ordered_pair("metrics", ("prometheus", "opentelemetry", "none"), SERVICES[0]),
     *every_ordered_pair("framework", FRAMEWORKS, PACKAGES[0] | {"gateway": True}),
     *one_at_a_time(PACKAGES, PACKAGES[0]),
     (SERVICES[0], SERVICES[-1]),

@@ -13,14 +13,17 @@ from speech.meter import BUCKETS, METRICS, Meter
 def snapshot(meter: Meter | None = None, breaker: str = "closed", why: str = "") -> dict[str, Any]:
     """As ``Client.snapshot()`` gives it."""
     pool = {
+        "plan": 10,
+        "ceiling": 8,
         "limit": 5,
+        "limit_changes": 2,
         "in_flight": 2,
         "queued": {"interactive": 1, "normal": 2, "batch": 0},
         "breaker": {"state": breaker},
     }
     latch = {"state": "latched" if why else "closed", "why": why}
     store = {"slots": "joined", "money": "alone", "audio": "idle"}
-    now = {"flights": 3, "pools": {"flash": pool}, "latch": latch, "store": store}
+    now = {"flights": 3, "pools": {"flash": pool}, "latch": latch, "store": store, "retry": {"budget": 9.5}}
     return now | {"meter": (meter or Meter()).snapshot()}
 
 
@@ -36,8 +39,8 @@ def values(family: Metric) -> dict[tuple[str, ...], float]:
 def test_every_metric_is_exposed_with_its_help() -> None:
     """From the first scrape on, also where nothing happened yet, and nothing beside them."""
     exposed = {name: (family.type, family.documentation) for name, family in scraped(snapshot()).items()}
-    names = {name: name + "econds" * (kind == "histogram") for name, (kind, _) in METRICS.items()}
-    assert exposed == {f"speech_{names[name]}": tuple(said) for name, said in METRICS.items()}
+    names = {name: name + "econds" * (kind == "histogram") for name, (kind, *_) in METRICS.items()}
+    assert exposed == {f"speech_{names[name]}": tuple(said[:2]) for name, said in METRICS.items()}
 
 
 def test_counters_end_in_total() -> None:
@@ -52,7 +55,7 @@ def test_counters_end_in_total() -> None:
 
 def test_every_counter_keeps_its_value() -> None:
     """No name is lost on the way."""
-    meter, counters = Meter(), [name for name, (kind, _) in METRICS.items() if kind == "counter"]
+    meter, counters = Meter(), [name for name, (kind, *_) in METRICS.items() if kind == "counter"]
     for number, name in enumerate(counters, 1):
         meter.count(name, number)
     families = scraped(snapshot(meter))
@@ -77,11 +80,12 @@ def test_buckets_are_cumulative() -> None:
 def test_pools_tell_their_slots_and_queues() -> None:
     """By pool, and what waits by priority too."""
     families = scraped(snapshot())
-    assert [values(families[f"speech_{name}"]) for name in ("in_flight", "limit")] == [{("flash",): 2}, {("flash",): 5}]
+    for name, value in {"in_flight": 2, "limit": 5, "ceiling": 8, "plan": 10, "limit_changes": 2}.items():
+        assert values(families[f"speech_{name}"]) == {("flash",): value}
     assert values(families["speech_queued"]) == {
         ("flash", "interactive"): 1, ("flash", "normal"): 2, ("flash", "batch"): 0,
     }  # fmt: skip
-    assert values(families["speech_flights"]) == {(): 3}
+    assert (values(families["speech_flights"]), values(families["speech_retry_budget"])) == ({(): 3}, {(): 9.5})
 
 
 def test_a_breaker_is_in_one_state() -> None:

@@ -19,19 +19,29 @@ GROWS_S = 10.0
 class Allowance:
     """One process's share of one pool's limit, at least 1.
 
-    ``limit`` is what may be in flight, at most ``top``. ``epoch`` counts the times it fell: a call that was let in
-    before the last fall tells nothing new by being refused, so that one incident cuts once.
+    ``limit`` is what may be in flight, at most ``top``; ``limit_changes`` counts how often it became another. ``epoch``
+    counts the times it fell: a call that was let in before the last fall tells nothing new by being refused, so that
+    one incident cuts once.
     """
 
     def __init__(self, pool: str, plan: int, processes: int, fixed: bool) -> None:
         if plan < processes:
             raise ValueError(f"{pool}: {plan} calls at once can't be shared out to {processes} processes; run fewer")
         self.plan, self.processes, self.fixed = plan, processes, fixed
-        self.limit = self.ceiling = self._share(plan)
-        self.others = self.epoch = self.cuts = 0
+        self._limit = self.ceiling = self._share(plan)
+        self.others = self.epoch = self.cuts = self.limit_changes = 0
         self._said = deque([self.limit] * 3, maxlen=3)
         self._foreign = deque([0] * 5, maxlen=5)
         self._moved_at = float("-inf")
+
+    @property
+    def limit(self) -> int:
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        self.limit_changes += limit != self._limit  # here, for some stores bring the limit that others have found
+        self._limit = limit
 
     @property
     def top(self) -> int:
@@ -66,7 +76,7 @@ class Allowance:
         return due
 
     def snapshot(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("limit", "ceiling", "plan", "others", "cuts")}
+        return {name: getattr(self, name) for name in ("limit", "ceiling", "plan", "others", "cuts", "limit_changes")}
 
     def _share(self, account: int) -> int:
         return max(1, account // self.processes)

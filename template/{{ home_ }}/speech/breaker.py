@@ -85,8 +85,7 @@ class Breaker:
         self.latch, self.enforce = latch, enforce
         self._state: Literal["closed", "open", "half_open"] = "closed"
         self._failed: deque[bool] = deque(maxlen=WINDOW)
-        self._open_s, self._until = OPEN_S, 0.0
-        self._opened, self._probing = 0, False
+        self._open_s, self._until, self._opened, self._probing = OPEN_S, 0.0, 0, False
 
     def guard(self) -> "Guard":
         """``async with`` it around a call. Raises CircuitOpen, or what the latch says, with ``retry_after_s``."""

@@ -48,8 +48,7 @@ class AudioCache:
     """Freshness over a store. A store that fails is a miss and one warning, never an error to a caller."""
 
     def __init__(self, store: AudioStore, *, ttl_s: float, stale_s: float) -> None:
-        self._store, self._ttl_s, self._stale_s = store, ttl_s, stale_s
-        self._ill = False
+        self._store, self._ttl_s, self._stale_s, self._ill = store, ttl_s, stale_s, False
         self.size: dict[str, int] = {}  # as last seen: asking the store again may take a while
 
     async def get(self, key: str) -> Kept | None:

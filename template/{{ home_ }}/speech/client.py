@@ -89,6 +89,7 @@ class Client:
         self._flying: set[Flight] = set()
 
     async def __aenter__(self) -> Self:
+        self.policies.meter.watch(self)
         return self
 
     async def __aexit__(self, *_: object) -> None:

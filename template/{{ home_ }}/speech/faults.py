@@ -62,11 +62,10 @@ class Fault(Exception):
 
     def as_error(self) -> errors.SpeechError:
         """What the caller hears: our words, never upstream's, which may quote the text or the account."""
-        verdict, later = self.verdict, None
+        verdict = self.verdict
         code = "not_found" if self.kind == "not_found" else verdict.error.code
         named = f" ({self.code})" if verdict.error is _WRONG else ""
-        if verdict.error is _AWAY:
-            later = self.retry_after_s or 1.0
+        later = self.retry_after_s or 1.0 if verdict.error is _AWAY else None
         return verdict.error(f"{verdict.says}{named}.", code=code, retry_after_s=later, request_id=self.request_id)
 
 

@@ -190,6 +190,7 @@ class Flight:
         for attempt in self.policies.retry.attempts(self):
             async with (
                 attempt,
+                self.policies.meter.span("attempt", self),
                 await self._pay() as self.bill,
                 self.limiter.admit(self.ticket) as lease,
                 self.policies.breakers[self.call.model.pool].guard(),
@@ -235,7 +236,7 @@ class Flight:
     def _count_money(self, bill: Bill) -> None:
         """What the ledger is about to book, for those who watch."""
         booked, meter, model = bill.charge.booked(bill.state), self.policies.meter, self.call.model.id
-        for name in ("credits", "uncertain_credits", "cost_usd", "characters", "stt_seconds"):
+        for name in ("credits", "uncertain_credits", "cost_usd", "uncertain_usd", "characters", "stt_seconds"):
             if amount := getattr(booked, name):
                 meter.count(name, amount, model=model)
 
@@ -245,7 +246,7 @@ class Flight:
         self.sent = now()
         call = replace(self.call, streamed=self.streamed)
         try:
-            async with asyncio.timeout(call.timeout_s) as patience:
+            async with self.policies.meter.span("upstream", self), asyncio.timeout(call.timeout_s) as patience:
                 async with self.policies.upstream.open(call) as self.answer:
                     self.limiter.heard(self.answer.maximum, self.answer.current)
                     if self.answer.cost is not None:

@@ -36,13 +36,13 @@ class Listening:
         self.client, self.request, self.terms, self.whole, self.chosen = client, request, terms, whole, chosen
         self.priority = max(terms.priority, client.caller_terms(terms.caller).max_priority)
         self.id, self.request_id = secrets.token_hex(10), ""
-        self.cache, self.credits, self.cost_usd = "bypass", 0, 0.0
+        self.cache, self.credits, self.cost_usd, self._kept = "bypass", 0, 0.0, 0  # bytes that were there
         self.began = self.deadline = self.queue_s = 0.0
         self.degraded: str | None = None
         self.upstream_s: float | None = None  # to the first byte
         self.alignment: dict[str, list[Any]] | None = None
         self._paid = self._seated = False
-        self._reader: Reader | None = None
+        self.reader: Reader | None = None
         self._chunks: list[bytes] = []
         self._outcome = "left"
 
@@ -68,7 +68,7 @@ class Listening:
         return Call(self.request, self.client.house.rules.models[self.model_id], timeout_s, fault=self.terms.fault)
 
     async def __aenter__(self) -> Self:
-        self.began = now()
+        self.began, self._span = now(), self.client.policies.meter.span("request", self)
         try:
             await self._check()
             await self._begin()
@@ -85,11 +85,12 @@ class Listening:
 
     async def __anext__(self) -> bytes:
         if self._chunks:
+            self._kept = len(self._chunks[0])
             return self._chunks.pop(0)
         try:
-            if self.whole or self._reader is None:
+            if self.whole or self.reader is None:
                 raise StopAsyncIteration
-            return await anext(self._reader)
+            return await anext(self.reader)
         except StopAsyncIteration:
             self._outcome = "ok"
             raise
@@ -126,7 +127,7 @@ class Listening:
             self.client.policies.meter.count("degraded", how=self.degraded)
 
     async def _board(self) -> None:
-        reader = self._reader = self.client.board(self)
+        reader = self.reader = self.client.board(self)
         try:
             if self.whole:
                 self._chunks = [b"".join(await reader.rest())]
@@ -155,38 +156,41 @@ class Listening:
 
     async def _done(self, error: BaseException | None) -> None:
         """Count, book and log it, once, whatever the end was."""
-        if self._reader is not None:
-            await self._reader.aclose()
+        if self.reader is not None:
+            await self.reader.aclose()
         if self._seated:
             await self.client.policies.seats.free(self.terms.caller)
         if isinstance(error, SpeechError):
             error.request_id, self._outcome = self.id, error.code
         elif isinstance(error, Exception):
             self._outcome = "internal_error"
+        await self._count(error)
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("request", extra={"fields": self.fields()})
+        self._span.__exit__(type(error), error, None)
+
+    async def _count(self, error: BaseException | None) -> None:
+        meter, model = self.client.policies.meter, self.model_id
         if self._outcome == "ok" and not self._paid:
             charge = self.call().charge(self.terms.caller)
             await self.client.policies.ledger.saved(charge)
-            self.client.policies.meter.count("saved_credits", charge.credits, model=self.model_id)
-        self._count(error)
-        if logger.isEnabledFor(logging.INFO):
-            logger.info("request", extra={"fields": self._fields()})
-
-    def _count(self, error: BaseException | None) -> None:
-        meter = self.client.policies.meter
+            meter.count("saved_credits", charge.credits, model=model)
+            meter.count("saved_bytes", self._kept or (self.reader.heard if self.reader else 0), model=model)
         meter.count("requests", kind=self.request.kind, outcome=self._outcome)
         if isinstance(error, Rejected):
             meter.count("refusals", code=error.code)
         elif self._outcome == "ok" and self.request.kind == "tts":
             meter.count("cache", result=self.cache)
 
-    def _fields(self) -> Mapping[str, Any]:
+    def fields(self) -> Mapping[str, Any]:
+        """What there is to tell of it; never what was said."""
         return {
             "id": self.id, "upstream_id": self.request_id, "kind": self.request.kind, "outcome": self._outcome,
             "caller": self.terms.caller, "priority": self.priority.name.lower(), "model": self.model_id,
             "cache": self.cache, "degraded": self.degraded, "characters": self.request.characters,
             "credits": self.credits, "cost_usd": self.cost_usd, "queue_s": round(self.queue_s, 3),
             "first_byte_s": None if self.upstream_s is None else round(self.upstream_s, 3),
-            "total_s": round(now() - self.began, 3), "attempts": self._reader.flight.attempts if self._reader else 0,
+            "total_s": round(now() - self.began, 3), "attempts": self.reader.flight.attempts if self.reader else 0,
         }  # fmt: skip
 
 

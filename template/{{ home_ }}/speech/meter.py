@@ -1,11 +1,13 @@
 """Counts and times in plain data: under a microsecond on the path, whatever is made of it afterwards.
 
-No label ever holds a text, a key or a caller. ``metrics.json`` is the one home of names, kinds and what they mean.
+No label ever holds a text, a key or a caller. ``metrics.json`` is the one home of what there is: by name the kind, what
+it means, the unit and the names of its labels.
 """
 
 import json
 from bisect import bisect_left
 from collections import defaultdict
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,16 @@ class Meter:
         times[bisect_left(BUCKETS, seconds)] += 1
         times[-1] += seconds
 
+    def watch(self, client: Any) -> None:
+        """A client was opened: for exporters that don't wait to be asked."""
+
+    def span(self, name: str, about: Any) -> nullcontext[None]:
+        """Around a request, an attempt, a call upstream: for exporters that trace. *about*: its Listening or Flight."""
+        return nullcontext()
+
+    async def aclose(self) -> None:
+        """The client is closed: nothing more will be counted."""
+
     def totals(self) -> dict[str, float]:
         """Every counter, over all its labels."""
         return {name: sum(series.values()) for name, series in self._counters.items()}
@@ -42,16 +54,14 @@ class Meter:
 
         ``buckets`` counts what fell between one bound of BUCKETS and the next; the last is beyond all of them.
         """
-        counters = [(name, *one) for name, series in self._counters.items() for one in series.items()]
-        histograms = [(name, *one) for name, series in self._histograms.items() for one in series.items()]
-        return {
-            "counters": [[name, dict(labels), value] for name, labels, value in counters],
-            "histograms": [
-                [name, dict(labels), {"sum": total, "count": sum(buckets), "buckets": buckets}]
-                for name, labels, (*buckets, total) in histograms
-            ],
-        }
+        counters, times = _rows(self._counters), _rows(self._histograms)
+        histograms = [[name, of, {"sum": total, "count": sum(b), "buckets": b}] for name, of, (*b, total) in times]
+        return {"counters": counters, "histograms": histograms}
+
+
+def _rows(known: dict[str, Any]) -> list[list[Any]]:
+    return [[name, dict(labels), value] for name, series in known.items() for labels, value in series.items()]
 
 
 def _all(kind: str) -> list[str]:
-    return [name for name, (its_kind, _) in METRICS.items() if its_kind == kind]
+    return [name for name, (its_kind, *_) in METRICS.items() if its_kind == kind]

@@ -49,6 +49,7 @@ class Terms:
     caller: str = "local"
     cache: CacheMode = "use"
     fault: str | None = None  # for the sandbox; passed on in development only
+    trace: Mapping[str, str] = field(default_factory=dict)  # the headers that say whose work it is part of
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,12 @@ class SpeechRequest:
 
     @property
     def expected_s(self) -> float:
-        """About how long the audio will be."""
-        return expected_seconds(self.text) / float((self.fields.get("voice_settings") or {}).get("speed") or 1.0)
+        """About how long the audio will be: 15 letters and digits a second, 8 of Chinese, Japanese, Korean or Arabic;
+        tags, blanks and emoji take no time."""
+        spoken = [c for c in re.sub(r"<[^>]*>|\[[^\]]*\]", "", self.text) if c.isalnum()]
+        slow = sum(unicodedata.name(c, "").startswith(_SLOW_SCRIPTS) for c in spoken)
+        speed = float((self.fields.get("voice_settings") or {}).get("speed") or 1.0)
+        return ((len(spoken) - slow) / 15 + slow / 8) / speed
 
     @property
     def media_type(self) -> str:
@@ -192,13 +197,6 @@ class TranscriptionRequest:
 
 
 Request = SpeechRequest | TranscriptionRequest
-
-
-def expected_seconds(text: str) -> float:
-    """15 letters and digits a second, 8 of Chinese, Japanese, Korean or Arabic; tags, blanks and emoji take no time."""
-    spoken = [c for c in re.sub(r"<[^>]*>|\[[^\]]*\]", "", text) if c.isalnum()]
-    slow = sum(unicodedata.name(c, "").startswith(_SLOW_SCRIPTS) for c in spoken)
-    return (len(spoken) - slow) / 15 + slow / 8
 
 
 _SLOW_SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "ARABIC")

@@ -73,7 +73,7 @@ class Attempt:
         self._retry, self._trip, self._before = retry, trip, before
 
     async def __aenter__(self) -> None:
-        return None
+        """There is nothing to take yet."""
 
     async def __aexit__(self, _type: type[BaseException] | None, error: BaseException | None, _trace: object) -> bool:
         if not isinstance(error, Fault):

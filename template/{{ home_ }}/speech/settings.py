@@ -23,7 +23,6 @@ from .stores import Room
 
 logger = logging.getLogger(__name__)
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _URL = r"(https://([\w.-]+|\[[\da-fA-F:]+\])|http://(localhost|127\.0\.0\.1|\[::1\]))(:\d+)?(/[\w./~%-]*)?"
 _REDIS_URL = r"unix://\S+|rediss?://([^\s/@]*@)?([^\s/@:]+|\[[\da-fA-F:]+\])(:\d+)?(/[^\s@]*)?"
 _PLACEHOLDER = re.compile(r"your_(\w+_)?key_here")

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Self
 
-from .answers import CACHE_BACKEND, store
+from .answers import CACHE_BACKEND, exporter, store
 from .blocking import Blocking
 from .cache import AudioCache
 from .catalogue import HTTP_POOLS, models
 from .client import Client, House
 from .flight import Policies
 from .ledger import Budgets, Ledger
-from .meter import Meter
 from .request import Rules
 from .retry import Retry
 from .settings import Settings, SettingsError
@@ -59,13 +58,11 @@ class SpeechClient(Client):
         await super().aclose(self.settings.grace_s if grace_s is None else grace_s)
         await self._upstream.aclose()
         await self._stores.close()
-
-
-build = SpeechClient  # as a function: settings in, client out
+        await self.policies.meter.aclose()
 
 
 def _policies(settings: Settings, stores: Stores, upstream: ElevenLabs) -> Policies:
-    enforce, meter = settings.mode == "enforce", Meter()
+    enforce, meter = settings.mode == "enforce", exporter.Meter()
     reserved, share, most = settings.reserved_interactive, settings.processes, settings.queue_size
     limiter = partial(stores.limiter, processes=share, queue_size=most, reserved=reserved, enforce=enforce)
     daily = {name: terms.daily_usd for name, terms in settings.callers.items() if terms.daily_usd is not None}
@@ -84,14 +81,7 @@ def _policies(settings: Settings, stores: Stores, upstream: ElevenLabs) -> Polic
 
 
 def _house(settings: Settings) -> House:
-    return House(
-        Rules(settings.tier, models() | settings.extra_models),
-        voice_id=settings.voice_id,
-        quality=settings.quality,
-        deadline_s=settings.default_deadline_s,
-        cache_scope=settings.cache_scope,
-        degrade=settings.degrade,
-        callers=settings.callers,
-        enforce=settings.mode == "enforce",
-        ready=bool(settings.api_key),
-    )
+    rules, enforce = Rules(settings.tier, models() | settings.extra_models), settings.mode == "enforce"
+    spoken = settings.voice_id, settings.quality, settings.default_deadline_s
+    served = settings.cache_scope, settings.degrade, settings.callers
+    return House(rules, *spoken, *served, enforce, ready=bool(settings.api_key))

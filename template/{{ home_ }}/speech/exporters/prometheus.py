@@ -5,6 +5,8 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from ..meter import BUCKETS, METRICS
+from ..meter import Meter as Meter  # the seam: another exporter has one of its own
+from . import series
 
 
 def render(snapshot: Mapping[str, Any]) -> tuple[bytes, str]:
@@ -23,11 +25,10 @@ class _Collector(NamedTuple):
         """A metric for each name, also where nothing happened yet: a dashboard must not lose it by a restart."""
         from prometheus_client import Metric
 
-        counts = self.snapshot["meter"]
-        all_series = [*counts["counters"], *counts["histograms"], *_gauges(self.snapshot)]
-        for name, (kind, text) in METRICS.items():
+        known = list(series(self.snapshot))
+        for name, (kind, text, *_) in METRICS.items():
             metric = Metric(f"speech_{name.removesuffix('_s')}", text, kind, "seconds" if name.endswith("_s") else "")
-            for labels, value in (series for its_name, *series in all_series if its_name == name):
+            for labels, value in (its for its_name, *its in known if its_name == name):
                 for suffix, bound, number in _samples(kind, value):
                     metric.add_sample(metric.name + suffix, labels | bound, number)
             yield metric
@@ -42,17 +43,3 @@ def _samples(kind: str, value: Any) -> Iterator[tuple[str, dict[str, str], float
         yield "_bucket", {"le": str(bound)}, number
     yield "_count", {}, value["count"]
     yield "_sum", {}, value["sum"]
-
-
-def _gauges(snapshot: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str], float]]:
-    yield "flights", {}, snapshot["flights"]
-    for why in ("key", "quota"):
-        yield "latch", {"why": why}, why == snapshot["latch"]["why"]
-    yield from (("store", {"part": part}, state in ("joined", "idle")) for part, state in snapshot["store"].items())
-    for pool, now in snapshot["pools"].items():
-        yield "limit", {"pool": pool}, now["limit"]
-        yield "in_flight", {"pool": pool}, now["in_flight"]
-        for priority, queued in now["queued"].items():
-            yield "queued", {"pool": pool, "priority": priority}, queued
-        for state in ("closed", "half_open", "open"):
-            yield "breaker", {"pool": pool, "state": state}, state == now["breaker"]["state"]

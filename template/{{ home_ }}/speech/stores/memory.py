@@ -100,10 +100,9 @@ class MemorySeats:
         self._taken: Counter[str] = Counter()
 
     async def take(self, caller: str, most: int) -> bool:
-        if self._taken[caller] < most:
+        if free := self._taken[caller] < most:
             self._taken[caller] += 1
-            return True
-        return False
+        return free
 
     async def free(self, caller: str) -> None:
         self._taken -= Counter((caller,))

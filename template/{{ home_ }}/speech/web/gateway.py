@@ -129,9 +129,9 @@ class Gateway:
 
     async def metrics(self, ask: "Ask") -> Answer:
         self._door.admin(ask.headers)
-        if answers.exporter is None:
+        if not (render := getattr(answers.exporter, "render", None)):  # another one waits for nobody to ask
             raise wire.Stray(404)
-        return told(*answers.exporter.render(workers.together(await workers.fleet(self._speech))))
+        return told(*render(workers.together(await workers.fleet(self._speech))))
 
     async def usage(self, ask: "Ask") -> Answer:
         caller = self._door.caller(ask.headers, basic=True)

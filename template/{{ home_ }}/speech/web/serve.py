@@ -16,11 +16,12 @@ from typing import Any
 
 from .. import logs
 from ..answers import CACHE_BACKEND, FRAMEWORK
-from ..settings import LOOPBACK, Settings, SettingsError
+from ..settings import Settings, SettingsError
 from . import create
 
 logger = logging.getLogger(__name__)
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 SERVERS = {"flask": "server_gunicorn"}  # the others': uvicorn
 BACKLOG = 2048
 

@@ -16,6 +16,7 @@ from .auth import UnknownCaller
 from .reading import Pairs, Parts, form, json_object, looks_like_audio, malformed, query
 
 DEADLINE_MS_MAX = 600_000
+TRACE = ("traceparent", "tracestate")  # https://www.w3.org/TR/trace-context
 PCM_BYTES_PER_S = 32_000  # of file_format pcm_s16le_16, which has no header to read
 
 
@@ -55,6 +56,7 @@ def terms(headers: Mapping[str, str], caller: str, *, development: bool) -> Term
         caller,
         _cache_mode(headers.get("cache-control", "")),
         headers.get("x-sandbox-fault") if development else None,
+        {name: headers[name] for name in TRACE if name in headers},
     )
 
 

@@ -143,12 +143,13 @@ def _counts(meters: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 _STATES = ("closed", "half_open", "open", "latched")
 _SHARING = ("idle", "joined", "learning", "alone")
+_SHARED = ("limit", "ceiling", "cuts", "limit_changes")  # of all processes, but for memory's
 _NOT_ADDED: dict[str, Any] = {
     "ready": all,
     "draining": any,
     "meter": _counts,
     "state": lambda states: max(states, key=_STATES.index),
     **dict.fromkeys(("shared", "slots", "money", "audio"), lambda states: max(states, key=_SHARING.index)),
-    **({} if CACHE_BACKEND == "memory" else {"limit": max, "cuts": max}),  # there, all processes share one
-    **dict.fromkeys(("plan", "ceiling", "others", "service_s", "retry_after_s", "since", "why", "bytes_max"), max),
+    **({} if CACHE_BACKEND == "memory" else dict.fromkeys(_SHARED, max)),
+    **dict.fromkeys(("plan", "others", "service_s", "retry_after_s", "since", "why", "bytes_max"), max),
 }
