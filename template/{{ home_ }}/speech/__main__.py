@@ -79,25 +79,25 @@ def _client(command: Callable[[SpeechClient, argparse.Namespace], Awaitable[None
     return lambda options: asyncio.run(run(options))
 
 
-def _kept(name: str, needs_key: bool = False) -> Run:
-    """Of ``kept.py``, which is rendered with a backend that keeps anything."""
+def _kept(name: str, needs_key: bool = False, module: str = "kept") -> Run:
+    """Of a module that is rendered with a backend that keeps anything."""
     if CACHE_BACKEND != "memory":
-        return _client(getattr(import_module(".kept", __package__), name), needs_key)
+        return _client(getattr(import_module(f".{module}", __package__), name), needs_key)
     return _nothing_kept
 
 
 def _nothing_kept(_: argparse.Namespace) -> int:
-    raise CantDo("cache_backend is memory: audio and ledger live in the service alone; ask it, with GET /usage")
+    raise CantDo("cache_backend is memory: audio and ledger end with their process; ask the service, with GET /usage")
 
 
 COMMANDS: dict[str, tuple[Run, str, str]] = {
     "serve": (_serve, "the HTTP service", "--host --port --workers --sandbox"),
     "speak": (_client(commands.speak), "one text into one audio file", "text --out --voice --sandbox"),
     "transcribe": (_client(commands.transcribe), "what a recording says", "file --sandbox"),
-    "usage": (_kept("usage"), "what was spent, by whom", "--json"),
+    "usage": (_kept("usage"), "what was spent, by whom", "--json --csv --reconcile"),
     "check": (commands.check, "what would break in production", ""),
     "cache": (_kept("purge"), "forget audio that is kept", "purge --voice"),
-    "warm": (_kept("warm", needs_key=True), "fill the cache, a phrase a line", "file --yes"),
+    "warm": (_kept("warm", True, "warming"), "fill the cache, a phrase a line", "file --voice --yes"),
 }
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "text": {},
@@ -106,6 +106,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "--out": {"type": Path, "default": Path("speech.mp3"), "help": "default: %(default)s"},
     "--voice": {"metavar": "ID"},
     "--json": {"action": "store_true"},
+    "--csv": {"action": "store_true", "help": "a line for each day, caller and model"},
+    "--reconcile": {"action": "store_true", "help": "ask the account first, and clear what was uncertain"},
     "--yes": {"action": "store_true", "help": "don't ask"},
     "--sandbox": {"action": "store_true", "help": "against a stand-in: no key, no bill"},
     "--host": {"default": "127.0.0.1", "help": "default: %(default)s"},

@@ -234,10 +234,12 @@ class Client:
         """Join a flight that speaks the same, or start one."""
         key = listening.key
         flight = self._flights.get(key) if key else None
+        if flight and not self.house.enforce:
+            listening.spare, flight = listening.spare or "coalesced", None
         listening.cache = ("coalesced" if flight else "miss") if key else "bypass"
         if flight is None:
             refresh = listening.terms.cache == "refresh"
-            flight = Flight(listening.call(), self.policies, key, self._off_the_board, refresh)
+            flight = Flight(listening.call(), self.policies, key, self._off_the_board, refresh, self.house.enforce)
         reader = Reader(flight, listening.terms.caller, listening.priority, listening.deadline, listening.whole)
         self._flying.add(flight)
         if key:
@@ -262,4 +264,9 @@ class Client:
         if not taken and self.house.enforce:
             message = f"{caller} may have {allowed} requests under way at once; wait for one to end."
             raise Overloaded(message, code="caller_limit", retry_after_s=1)
+        if not taken:
+            self.policies.meter.observed("caller_limit")
         return taken
+
+    def attend(self, listening: Listening, error: BaseException | None) -> None:
+        """A request has ended, so or so: for whoever keeps a diary."""

@@ -133,13 +133,18 @@ class LedgerStore(Protocol):
 
 
 class Ledger:
-    """Budgets over a store. Without ``enforce`` nothing is refused."""
+    """Budgets over a store. Without ``enforce`` nothing is refused, and ``observed`` hears what would have been."""
 
     def __init__(
-        self, store: LedgerStore, budgets: Budgets, *, enforce: bool = True, today: Callable[[], str] = clock.today
+        self,
+        store: LedgerStore,
+        budgets: Budgets,
+        *,
+        enforce: bool = True,
+        observed: Callable[[str], None] = lambda _what: None,
+        today: Callable[[], str] = clock.today,
     ) -> None:
-        self.budgets = budgets
-        self._store, self._enforce, self._today = store, enforce, today
+        self.budgets, self._store, self._enforce, self._observed, self._today = budgets, store, enforce, observed, today
 
     async def reserve(self, charge: Charge) -> "Bill":
         """Set the money aside. Raises BudgetExceeded; SpeechError where it could not be written down."""
@@ -148,8 +153,8 @@ class Ledger:
         refusing = await self._tell(self._store.reserve(reservation, limits), needed=self._enforce)
         if refusing and self._enforce:
             raise BudgetExceeded(f"This would exceed the budget of {limits[refusing]:g} USD for {refusing} (UTC).")
-        if refusing:
-            logger.warning("observed: this would exceed the budget of %g USD for %s", limits[refusing], refusing)
+        if refusing is not None:  # it is spent all the same, so it is booked, without asking any budget
+            self._observed("budget_exceeded" if refusing else "internal_error")
             await self._tell(self._store.reserve(reservation, {}))
         return Bill(self, reservation)
 
@@ -169,14 +174,14 @@ class Ledger:
         return await self._store.rows()
 
     async def _tell(self, step: Awaitable[str | None], needed: bool = False) -> str | None:
-        """Where it is ``needed``: what can't be written down may not be spent."""
+        """What the step said, "" if it failed. Where it is ``needed``: what can't be written down may not be spent."""
         try:
             return await step
         except Exception:
             logger.exception("the ledger can't be written; what was set aside stays so, as uncertain once it was sent")
         if needed:
             raise SpeechError("The ledger can't be written, so nothing is spent; the log says why.")
-        return None
+        return ""
 
 
 class Bill:

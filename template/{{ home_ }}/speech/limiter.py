@@ -13,6 +13,7 @@ Truth:  in flight <= limit at every step. A lowered limit takes no slot back: it
 import asyncio
 import math
 from bisect import bisect_left, insort
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,7 +52,8 @@ class Limiter:
     """One pool, one process, one loop.
 
     The mutable state is ``_line`` (who waits, best first) and ``_held`` (who is at upstream); only ``_advance`` moves
-    anybody from one to the other. With ``enforce=False`` nobody waits or is refused: it is only counted.
+    anybody from one to the other. With ``enforce=False`` nobody waits or is refused: it is only counted, and
+    ``observed`` hears what would have been.
     """
 
     pool: str
@@ -61,6 +63,7 @@ class Limiter:
     reserved: float = 0.0
     enforce: bool = True
     fixed: bool = False
+    observed: Callable[[str], None] = lambda _what: None
 
     def __post_init__(self) -> None:
         self.allowance = Allowance(self.pool, self.plan, self.processes, self.fixed)
@@ -170,10 +173,12 @@ class Limiter:
 
     def _wave_through(self, waiter: "Lease") -> None:
         """Observing: count what enforcing would have done. The calls above the limit stand for the line."""
-        above = self._in_flight + self._weight(waiter.ticket) - self.allowance.limit
-        shed = above > self.queue_size or (above > 0 and self._late(waiter.ticket) is not None)
-        self._shed += shed
-        self._waited += above > 0 and not shed
+        if (above := self._in_flight + self._weight(waiter.ticket) - self.allowance.limit) > 0:
+            late = self._late(waiter.ticket)
+            what = late.code if late else "queue_full" if above > self.queue_size else "queued"
+            self._shed += what != "queued"
+            self._waited += what == "queued"
+            self.observed(what)
         self.grant(waiter)
 
     def _turn_away(self, worst: "Lease") -> None:
