@@ -12,13 +12,9 @@ examples:
 
 import argparse
 import asyncio
-import os
-import secrets
-import signal
-import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -45,7 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return sandbox(argv[1:])
     options = _parser().parse_args(argv)
     try:
-        with _sandbox() if getattr(options, "sandbox", False) else nullcontext():
+        with (
+            import_module(".testing.child", __package__).sandbox() if getattr(options, "sandbox", 0) else nullcontext()
+        ):
             return int(options.run(options))
     except (SettingsError, CantDo, SpeechError, OSError) as error:
         said = f"{error.filename or 'failed'}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
@@ -129,28 +127,6 @@ def _parser() -> argparse.ArgumentParser:
         for argument in arguments.split():
             command.add_argument(argument, **ARGUMENTS[argument])
     return parser
-
-
-@contextmanager
-def _sandbox() -> Iterator[None]:
-    """The stand-in as a child process for as long as the command runs; its audio and bill are kept apart from yours."""
-    os.environ["SPEECH_ENV"] = "development"
-    argv = [sys.executable, "-m", f"{__package__}.testing"]
-    # In a session of its own: Ctrl-C is for us, and it must outlive what we have under way.
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, start_new_session=True) as child:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # nor may it outlive us
-        try:
-            if not (url := next(iter(child.stdout or ()), "").strip()):
-                raise CantDo("the sandbox did not start")
-            os.environ |= {
-                "ELEVENLABS_BASE_URL": url,
-                "ELEVENLABS_API_KEY": f"sandbox-key-{secrets.token_hex(8)}",
-                "ELEVENLABS_API_KEY_FILE": "",
-                "SPEECH_CACHE_DIR": str(Path(os.environ.get("SPEECH_CACHE_DIR") or ".speech") / "sandbox"),
-            }
-            yield
-        finally:
-            child.terminate()
 
 
 if __name__ == "__main__":

@@ -54,19 +54,19 @@ def sentences(
 
 def _line(pool: str, days: Days, refused: list[tuple[str, float]], tier: str) -> Iterator[str]:
     """A pool's waits and refusals, and what would have helped."""
-    minutes = [(name, n) for names in days.values() for name, n in names.items() if name.startswith(f"waited/{pool}/")]
+    minutes = [n for names in days.values() for name, n in names.items() if name.startswith(f"waited/{pool}/")]
     if minutes:
-        waited = sum(number for _, number in minutes)
         yield (
-            f"{waited:,.0f} requests waited for a slot of {pool} in the last 7 days, in {len(minutes):,} different "
-            f"minutes ({len(minutes) / 60:.1f} h)."
+            f"{sum(minutes):,.0f} requests waited for a slot of {pool} in the last 7 days, in {len(minutes):,} "
+            f"different minutes ({len(minutes) / 60:.1f} h)."
         )
     too_short = sum(number for slots, number in refused if slots == "line")
     if too_short:
         yield f"{pool} refused {too_short:,.0f} requests that had the time to wait: raise SPEECH_QUEUE_SIZE."
     short = {slots: number for slots, number in refused if slots != "line"}
     if total := sum(short.values()):
-        yield f"{pool} refused {total:,.0f} requests for want of slots in the last 7 days; {_larger(pool, short, tier)}."
+        instead = _larger(pool, short, tier)
+        yield f"{pool} refused {total:,.0f} requests for want of slots in the last 7 days; {instead}."
 
 
 def _larger(pool: str, short: Mapping[str, float], tier: str) -> str:
@@ -106,14 +106,13 @@ def _paid_again(paid: list[tuple[str, str, float]]) -> Iterator[str]:
 
 
 def _observed(what: Mapping[str, float]) -> Iterator[str]:
-    refused = {name: n for name, n in what.items() if name not in ("credits", "hit", "coalesced", "queued")}
+    refused = {name: n for name, n in what.items() if name not in ("credits", "hit", "queued")}
     if what:
         by = ", ".join(f"{n:,.0f} {name}" for name, n in sorted(refused.items())) or "none"
-        answered = what.get("hit", 0) + what.get("coalesced", 0)
         yield (
             f"Observing, the last 7 days: enforcing would have refused {sum(refused.values()):,.0f} requests ({by}), "
-            f"made {what.get('queued', 0):,.0f} wait, and answered {answered:,.0f} without a call, which saves "
-            f"{what.get('credits', 0):,.0f} credits."
+            f"made {what.get('queued', 0):,.0f} wait, and answered {what.get('hit', 0):,.0f} from the cache, which "
+            f"saves {what.get('credits', 0):,.0f} credits."
         )
 
 
@@ -139,7 +138,7 @@ def of_the_account(account: Facts, forecast: Facts) -> Iterator[str]:
     if left is not None and left < renewed:
         yield f"At the pace of the last 7 days the credits last {left:.1f} days, and are renewed in {renewed:.0f}."
     drift = account.get("drift_credits") or 0
-    if abs(drift) > DRIFT * max(1, account["credits_used"]):
+    if abs(drift) > DRIFT * (account.get("credits_used") or 0):
         what = "more" if drift > 0 else "less"
         yield (
             f"The account counts {abs(drift):,} credits {what} than these books since {account['since']}: "

@@ -82,10 +82,8 @@ class Breaker:
     Calls carry ``_opened``: that is number enough, for between an opening and a closing nobody begins but the probe.
     """
 
-    def __init__(
-        self, latch: Latch, *, enforce: bool = True, observed: Callable[[str], None] = lambda _what: None
-    ) -> None:
-        self.latch, self.enforce, self._observed = latch, enforce, observed
+    def __init__(self, latch: Latch, *, observed: Callable[[str], None] | None = None) -> None:
+        self.latch, self._observed = latch, observed
         self._state: Literal["closed", "open", "half_open"] = "closed"
         self._failed: deque[bool] = deque(maxlen=WINDOW)
         self._open_s, self._until = OPEN_S, 0.0
@@ -107,7 +105,7 @@ class Breaker:
                 raise CircuitOpen("ElevenLabs is failing; try again later.", retry_after_s=left_s)
             states = self._opened, self.latch.enter()
         except SpeechError as refusal:
-            if self.enforce:
+            if not self._observed:
                 raise
             self._observed(refusal.code)
             return ONLY_WATCHED

@@ -8,7 +8,7 @@ A request is counted and logged once, at its end, whatever the end is. Text is n
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,6 +87,7 @@ class Client:
         self.draining = False
         self._flights: dict[str, Flight] = {}
         self._flying: set[Flight] = set()
+        self.attend: Callable[[Listening, BaseException | None], None] = lambda *_: None  # to the end of each request
 
     async def __aenter__(self) -> Self:
         return self
@@ -234,12 +235,10 @@ class Client:
         """Join a flight that speaks the same, or start one."""
         key = listening.key
         flight = self._flights.get(key) if key else None
-        if flight and not self.house.enforce:
-            listening.spare, flight = listening.spare or "coalesced", None
         listening.cache = ("coalesced" if flight else "miss") if key else "bypass"
         if flight is None:
             refresh = listening.terms.cache == "refresh"
-            flight = Flight(listening.call(), self.policies, key, self._off_the_board, refresh, self.house.enforce)
+            flight = Flight(listening.call(), self.policies, key, self._off_the_board, refresh)
         reader = Reader(flight, listening.terms.caller, listening.priority, listening.deadline, listening.whole)
         self._flying.add(flight)
         if key:
@@ -267,6 +266,3 @@ class Client:
         if not taken:
             self.policies.meter.observed("caller_limit")
         return taken
-
-    def attend(self, listening: Listening, error: BaseException | None) -> None:
-        """A request has ended, so or so: for whoever keeps a diary."""

@@ -106,7 +106,6 @@ class Flight:
     key: str | None
     off_the_board: Callable[["Flight"], None]
     refresh: bool = False  # what was kept before we asked won't do
-    shared: bool = True  # with the flights of other processes: not where we only observe
     chunks: list[bytes] = field(default_factory=list)
     dropped: int = 0  # chunks that every reader has had, gone from the front of ``chunks``
     received: int = 0  # bytes
@@ -171,8 +170,7 @@ class Flight:
 
     async def _fly(self) -> None:
         try:
-            claim = self.policies.cache.claim(self.key, self.refresh) if self.key and self.shared else nullcontext()
-            async with claim as kept:
+            async with self.policies.cache.claim(self.key, self.refresh) if self.key else nullcontext() as kept:
                 if kept:  # another process has just paid for it
                     self.chunks, self.received = [kept.data], len(kept.data)
                 else:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .catalogue import QUALITIES, media_type
 from .clock import now
-from .errors import CircuitOpen, InvalidRequest, Overloaded, Rejected, SpeechError, UpstreamFault
+from .errors import CircuitOpen, Overloaded, Rejected, SpeechError, UpstreamFault
 from .flight import Call, Reader
 from .request import Request, SpeechRequest, Terms
 
@@ -41,7 +41,6 @@ class Listening:
         self.degraded: str | None = None
         self.upstream_s: float | None = None  # to the first byte
         self.alignment: dict[str, list[Any]] | None = None
-        self.spare = ""  # observing: who would have answered without a call, the cache (hit) or another's call
         self._paid = self._seated = False
         self._reader: Reader | None = None
         self._chunks: list[bytes] = []
@@ -57,8 +56,13 @@ class Listening:
 
     @cached_property
     def key(self) -> str | None:
-        """Under which it may be joined and kept; None where it may not."""
-        if not isinstance(self.request, SpeechRequest) or self.terms.cache == "off" or not self.request.cacheable:
+        """Under which it may be joined and kept; None where it may not, and where we only observe."""
+        return self.kept_as if self.client.house.enforce and self.terms.cache != "off" else None
+
+    @property
+    def kept_as(self) -> str | None:
+        """The key it would have, had nobody said no."""
+        if not isinstance(self.request, SpeechRequest) or not self.request.cacheable:
             return None
         return self.request.key(self.terms.caller if self.client.house.cache_scope == "caller" else "")
 
@@ -103,12 +107,7 @@ class Listening:
         client, request = self.client, self.request
         if client.draining:
             raise Overloaded("This service is shutting down; try again.", code="draining", retry_after_s=1)
-        try:
-            request.validate(client.house.rules, streamed=not self.whole)
-        except InvalidRequest as refusal:
-            if client.house.enforce or refusal.code != "invalid_request" or not request.can_be_sent(client.house.rules):
-                raise
-            client.policies.meter.observed(refusal.code)
+        request.validate(client.house.rules, streamed=not self.whole)
         floor_s = max(30.0, request.seconds / 8) if request.kind == "stt" else 0.0
         self.deadline = self.began + client.deadline_s(self.terms.deadline_s, self.priority, floor_s)
         self._seated = await client.check_in(self.terms.caller)
@@ -116,15 +115,11 @@ class Listening:
     async def _begin(self) -> None:
         cache = self.client.policies.cache
         if self.terms.cache == "use" and self.key and (kept := await cache.get(self.key)):
-            if self.client.house.enforce:
-                self._chunks, self.cache = [kept.data], "hit"
-                return
-            self.spare = "hit"
+            self._chunks, self.cache = [kept.data], "hit"
+            return
         try:
             await self._board()
         except (UpstreamFault, CircuitOpen) as fault:
-            if not self.client.house.enforce:
-                raise
             if self.key and (kept := await cache.stale(self.key)):
                 self._chunks, self.cache, self.degraded = [kept.data], "stale", "stale"
             elif self.chosen and self.client.house.degrade == "family" and (other := self._other_family()):
@@ -189,9 +184,6 @@ class Listening:
             meter.count("refusals", code=error.code)
         elif self._outcome == "ok" and self.request.kind == "tts":
             meter.count("cache", result=self.cache)
-        if self._outcome == "ok" and self.spare:
-            meter.observed(self.spare)
-            meter.count("observed_saved_credits", self.credits, model=self.model_id)
 
     def _fields(self) -> Mapping[str, Any]:
         return {

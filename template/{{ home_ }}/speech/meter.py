@@ -4,13 +4,10 @@ No label ever holds a text, a key or a caller. ``metrics.json`` is the one home 
 """
 
 import json
-import logging
 from bisect import bisect_left
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
-
-logger = logging.getLogger(__name__)
 
 METRICS: dict[str, list[str]] = json.loads(Path(__file__).with_name("metrics.json").read_text("utf-8"))
 
@@ -39,11 +36,6 @@ class Meter:
     def observed(self, what: str) -> None:
         """``SPEECH_MODE=observe``: what enforcing would have done now. It was not done."""
         self.count("observed", what=what)
-        logger.info("observed", extra={"fields": {"outcome": what}})
-
-    def of(self, name: str) -> dict[str, float]:
-        """A counter's values by its only label."""
-        return {label: value for ((_, label),), value in self._counters[name].items()}
 
     def totals(self) -> dict[str, float]:
         """Every counter, over all its labels."""

@@ -158,7 +158,7 @@ def drift(first: Reading, last: Reading) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Of the credits that became uncertain since the first reading: ``free`` weren't billed, ``billed`` were counted."""
+    """Of the credits that became uncertain since the first reading: not billed, and counted by the account."""
 
     uncertain: int
     free: int
@@ -166,13 +166,13 @@ class Finding:
     why: str
 
 
-def judge(readings: list[Reading], lag_s: float = LAG_S) -> Finding:
+def judge(readings: list[Reading]) -> Finding:
     """What the readings prove; the last one is of now."""
     first, last = readings[0], readings[-1]
     uncertain = max(0, last.uncertain - first.uncertain)
-    then = next((each for each in reversed(readings) if last.at - each.at >= lag_s), None)
+    then = next((each for each in reversed(readings) if last.at - each.at >= LAG_S), None)
     if not uncertain or then is None:
-        why = f"the account's count lags: read it again {lag_s / 60:g} minutes after the first reading"
+        why = f"the account's count lags: read it again {LAG_S / 60:g} minutes after the first reading"
         return Finding(uncertain, 0, 0, why if uncertain else "nothing became uncertain since the first reading")
     possible = last.used - first.used - (then.billed - first.billed)
     if possible < 0:
@@ -180,7 +180,7 @@ def judge(readings: list[Reading], lag_s: float = LAG_S) -> Finding:
     quiet, most = then.billed == last.billed and then.uncertain == last.uncertain, min(uncertain, possible)
     free, billed = uncertain - most, most if quiet else 0
     stays = uncertain - free - billed
-    why = f"{stays} may have been billed: to tell, read twice {lag_s / 60:g} minutes apart with no call in between"
+    why = f"{stays} may have been billed: to tell, read twice {LAG_S / 60:g} minutes apart with no call in between"
     return Finding(uncertain, free, billed, why if stays else "all of it is cleared")
 
 

@@ -20,9 +20,8 @@ from .errors import InvalidRequest
 CacheMode = Literal["use", "refresh", "off"]
 Shape = Literal["audio", "timestamps", "timestamps-lines"]
 
-_HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair
 STITCHING = ("previous_request_ids", "next_request_ids")
-FIELDS, FORMATS = CATALOGUE["fields"], CATALOGUE["formats"]
+FIELDS = CATALOGUE["fields"]
 
 
 class Priority(enum.IntEnum):
@@ -112,12 +111,6 @@ class SpeechRequest:
         canonical = json.dumps([named, _plain(self.fields), _plain(self.query)], sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
-    def can_be_sent(self, rules: Rules) -> bool:
-        """Whether upstream could be asked what it makes of it, where ``validate`` refused a value."""
-        spoken = isinstance(self.voice_id, str) and VOICE_ID.match(self.voice_id) and self.output_format in FORMATS
-        model = rules.models.get(str(self.model_id))
-        return bool(spoken and model and model.kind == "tts" and not _HALF.search(self.text))
-
     def price(self, model: Model) -> tuple[int, float]:
         """Credits at most, and the list price in USD."""
         return model.credits(self.characters), model.usd(self.characters)
@@ -170,10 +163,6 @@ class TranscriptionRequest:
     def guess_s(self) -> float:
         """How long upstream may take for it."""
         return 1 + self.seconds / 8
-
-    def can_be_sent(self, _: Rules) -> bool:
-        """What ``validate`` refuses here, nobody could send."""
-        return False
 
     def price(self, model: Model) -> tuple[int, float]:
         """No credits; the list price in USD of what it seems to last."""
@@ -242,7 +231,7 @@ def _check_text(text: str, model: Model) -> None:
         raise InvalidRequest("text is a string", code="malformed")
     if not text.strip():
         raise InvalidRequest("text is empty")
-    if "\0" in text or not text.isascii() and _HALF.search(text):
+    if "\0" in text or not text.isascii() and re.search("[\ud800-\udfff]", text):
         raise InvalidRequest("text holds a NUL or half a surrogate pair; send valid Unicode")
     if len(text) > model.max_characters:
         raise InvalidRequest(f"text is {len(text)} characters; {model.id} takes {model.max_characters}: split it")

@@ -29,7 +29,7 @@ class About(NamedTuple):
     tier: str
     days: advice.Days = {}
     account: Facts = {}
-    models: Mapping[str, Model] = models()
+    known: Mapping[str, Model] = models()
     observing: bool = False
 
 
@@ -132,7 +132,7 @@ def _left(about: About, rows: Rows, month: Usage) -> int | None:
 
 def _advice(uncertain: float, budgets: Facts, coming: Facts) -> Iterator[str]:
     if uncertain:
-        yield f"{uncertain} credits are uncertain: sent, never answered. The command usage --reconcile asks the account."
+        yield f"{uncertain} credits are uncertain: sent, never answered. Compare with the account: usage --reconcile."
     if "monthly" in budgets and coming["month_usd"] > budgets["monthly"]["limit_usd"]:
         yield f"At this rate the month costs {coming['month_usd']:.2f} USD, more than its budget."
 
@@ -140,7 +140,7 @@ def _advice(uncertain: float, budgets: Facts, coming: Facts) -> Iterator[str]:
 def _of_all(rows: Rows, day: str, coming: Facts, about: About | None) -> Iterator[str]:
     if about:
         month = {row: sums for row, sums in rows.items() if row.day.startswith(day[:7])}
-        yield from advice.sentences(about.days, month, about.models, about.tier, about.observing)
+        yield from advice.sentences(about.days, month, about.known, about.tier, about.observing)
         yield from advice.of_the_account(about.account, coming)
 
 

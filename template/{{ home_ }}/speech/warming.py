@@ -121,9 +121,8 @@ class Run:
             self._show(number, end="\n")
             under_way = self.speech.snapshot()["flights"]
             more = f"; {under_way} calls under way end there too, and are paid" if under_way else ""
-            say(
-                f"{self.done} of {number} are in the cache now; spent {self.credits:,} credits, {self.usd:.4f} USD{more}"
-            )
+            spent = f"{self.credits:,} credits, {self.usd:.4f} USD"
+            say(f"{self.done} of {number} are in the cache now; spent {spent}{more}")
         if self.failure:
             left = [*failed, *todo]
             raise CantDo(f"{len(left)} phrases are left, {_sum(left)}; run it again for them: {self.failure}")

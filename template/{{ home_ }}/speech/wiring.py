@@ -2,7 +2,6 @@
 
 import asyncio
 import importlib
-import logging
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Self
@@ -14,15 +13,12 @@ from .catalogue import HTTP_POOLS, models
 from .client import Client, House
 from .flight import Policies
 from .ledger import Budgets, Ledger
-from .listening import Listening
 from .meter import Meter
 from .request import Rules
 from .retry import Retry
 from .settings import Settings, SettingsError
 from .stores import Stores
 from .upstream import ElevenLabs
-
-logger = logging.getLogger(__name__)
 
 
 class SpeechClient(Client):
@@ -61,16 +57,9 @@ class SpeechClient(Client):
         await asyncio.to_thread(importlib.import_module, "elevenlabs.client")
         await self.policies.cache.snapshot()
 
-    def attend(self, listening: Listening, error: BaseException | None) -> None:
-        if self.diary:
-            self.diary.note(listening, error)
-
     async def aclose(self, grace_s: float | None = None) -> None:
         """Drain, wait ``grace_s`` (SPEECH_GRACE_S) for what is in flight, close what is open."""
         await super().aclose(self.settings.grace_s if grace_s is None else grace_s)
-        if not self.house.enforce:
-            saved, seen = self.policies.meter.totals()["observed_saved_credits"], self.policies.meter.of("observed")
-            logger.warning("observed: %s credits saved, %s", saved, seen or "nothing to do")
         if self.diary:
             await self.diary.aclose()
         await self._upstream.aclose()
@@ -82,17 +71,17 @@ build = SpeechClient  # as a function: settings in, client out
 
 def _policies(settings: Settings, stores: Stores, upstream: ElevenLabs) -> Policies:
     meter = Meter()
-    terms: dict[str, Any] = {"enforce": settings.mode == "enforce", "observed": meter.observed}
+    observed = meter.observed if settings.mode == "observe" else None
     reserved, share, most = settings.reserved_interactive, settings.processes, settings.queue_size
-    limiter = partial(stores.limiter, processes=share, queue_size=most, reserved=reserved, **terms)
+    limiter = partial(stores.limiter, processes=share, queue_size=most, reserved=reserved, observed=observed)
     daily = {name: terms.daily_usd for name, terms in settings.callers.items() if terms.daily_usd is not None}
     budgets = Budgets(settings.daily_budget_usd, settings.monthly_budget_usd, daily)
     return Policies(
         upstream=upstream,
         limiters={pool: limiter(pool, settings.plan[pool], fixed=pool in settings.limits) for pool in HTTP_POOLS},
-        breakers=stores.breakers(HTTP_POOLS, **terms),
+        breakers=stores.breakers(HTTP_POOLS, observed=observed),
         retry=Retry(counted=lambda kind: meter.count("retries", reason=kind)),
-        ledger=Ledger(stores.ledger, budgets, **terms),
+        ledger=Ledger(stores.ledger, budgets, observed=observed),
         cache=AudioCache(stores.audio, ttl_s=settings.cache_ttl_s, stale_s=settings.cache_stale_s),
         seats=stores.seats,
         meter=meter,

@@ -6,6 +6,7 @@ speech:{<account>}:diary:texts     name -> text
 
 import datetime
 from collections.abc import Mapping
+from typing import Any
 
 from . import Room
 from .redis_connection import Connection
@@ -32,7 +33,7 @@ class RedisNotes:
         first = datetime.date.fromisoformat(day)
         for later in range((today - first).days + 1):
             each = (first + datetime.timedelta(days=later)).isoformat()
-            said = await self._connection.redis.hgetall(f"{self._root}:{each}")
+            said: Any = await self._connection.redis.hgetall(f"{self._root}:{each}")
             days[each] = {name.decode(): float(number) for name, number in said.items()}
         return days
 
@@ -40,7 +41,7 @@ class RedisNotes:
         await self._connection.redis.hset(f"{self._root}:texts", name, text)
 
     async def get(self, name: str) -> str | None:
-        text = await self._connection.redis.hget(f"{self._root}:texts", name)
+        text: Any = await self._connection.redis.hget(f"{self._root}:texts", name)
         return text.decode() if text else None
 
     async def close(self) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import usage
-from ..diary import add
 from ..answers import CACHE_BACKEND
 from ..clock import today
+from ..diary import add
 from ..ledger import Row, Usage
 from ..wiring import SpeechClient
 
