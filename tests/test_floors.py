@@ -10,9 +10,9 @@ from rendering import PACKAGES, SERVICES, Renders, home, names
 FLOORS = {
     0: "request errors faults clock catalogue allowance sound",
     1: "limiter breaker retry cache ledger meter",
-    2: "flight client listening usage blocking",
+    2: "flight client listening advice usage blocking",
     3: "upstream stores exporters",
-    4: "settings answers wiring logs commands kept __init__",
+    4: "settings answers wiring logs commands reconciling diary kept warming __init__",
     5: "web",
     6: "__main__",
 }

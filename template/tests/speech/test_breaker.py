@@ -175,12 +175,13 @@ async def test_what_began_before_an_outage_neither_ends_nor_prolongs_it() -> Non
 
 async def test_observing_refuses_nobody() -> None:
     """It says open, and calls go on."""
-    breaker = Breaker(Latch(), enforce=False)
+    observed: list[str] = []
+    breaker = Breaker(Latch(), observed=observed.append)
 
     assert ["server"] * 5 + ["well"] * 5 + ["quota", "well"] == await calls(
         breaker, *["server"] * 5, *[None] * 5, "quota", None
     )
-    assert "open" == state(breaker)
+    assert "open" == state(breaker) and observed == ["circuit_open"] * 7
 
 
 async def latched(why: str) -> tuple[Latch, Breaker]:

@@ -9,7 +9,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ import speech as package
 from speech import commands
 from speech.__main__ import main
 from speech.answers import CACHE_BACKEND, GATEWAY
-from speech.catalogue import CATALOGUE, DEFAULT_VOICE
+from speech.catalogue import CATALOGUE, DEFAULT_VOICE, QUALITIES
 from speech.testing.plugin import SandboxThread
 
 Command = Callable[..., tuple[int, str, str]]
@@ -247,6 +249,54 @@ def test_usage_tells_what_was_spent(command: Command, speech_sandbox: SandboxThr
 
 
 @KEEPS
+def test_usage_as_csv_is_a_line_for_each_day_caller_and_model(command: Command, speech_sandbox: SandboxThread) -> None:
+    """And nothing else on standard output."""
+    command("speak", "Hello")
+    code, out, _ = command("usage", "--csv")
+    head, row = out.splitlines()
+    assert code == 0 and head.startswith("day,caller,model_id,credits,")
+    assert row.split(",")[1:4] == ["local", QUALITIES["balanced"][0], "5"]
+
+
+@KEEPS
+def test_reconciling_gives_back_what_the_account_did_not_count(
+    command: Command, speech_sandbox: SandboxThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two calls without an answer, of which the account counted one; it is asked again when its count can't lag."""
+    code, _, err = command("usage", "--reconcile")
+    assert code == 0 and "the account: 0 of " in err and "nothing became uncertain" in err
+    bill = 0
+    for seed in range(9):  # until the coin has fallen on both its sides
+        speech_sandbox.set(seed=seed, faults=["reset", "503", "503"])
+        command("speak", f"uncertain {seed}")
+        if 0 < (bill := speech_sandbox.state()["bill_credits"]) < 11 * (seed + 1):
+            break
+    uncertain = json.loads(command("usage", "--json")[1])["totals"]["uncertain_credits"]
+    assert 0 < bill < uncertain
+    for _ in range(2):
+        code, _, err = command("usage", "--reconcile")
+        assert code == 0 and "0 uncertain credits given back" in err and "10 minutes" in err
+    monkeypatch.setattr(import_module(f"{package.__name__}.reconciling"), "LAG_S", 0.0)
+    code, _, err = command("usage", "--reconcile")
+    assert f"{uncertain - bill} uncertain credits given back, {bill} booked as billed: all of it is cleared" in err
+    said = json.loads(command("usage", "--json")[1])
+    assert (said["totals"]["credits"], said["totals"]["uncertain_credits"]) == (bill, 0)
+    assert said["account"]["drift_credits"] == 0 and said["account"]["credits_used"] == bill
+
+
+@KEEPS
+def test_a_key_that_can_not_read_the_account_is_said_in_one_line(
+    command: Command, speech_sandbox: SandboxThread
+) -> None:
+    """And usage goes on without it."""
+    speech_sandbox.set(scopes=["text_to_speech"])
+    code, out, err = command("usage", "--reconcile")
+    assert (code, out) == (1, "") and "nothing was reconciled: the key may not read the account" in err
+    code, out, _ = command("usage", "--json")
+    assert code == 0 and "user_read" in json.loads(out)["account"]["why_not"]
+
+
+@KEEPS
 def test_purge_forgets_a_voice_or_all(command: Command, speech_sandbox: SandboxThread) -> None:
     """Audio only: the ledger stays."""
     other = CATALOGUE["voices"]["replacements"][0]["voice_id"]
@@ -285,12 +335,77 @@ def test_warm_says_what_is_left(command: Command, speech_sandbox: SandboxThread,
     (tmp_path / "phrases.txt").write_text("one\ntwo\n", "utf-8")
     speech_sandbox.set(faults=["401;kind=quota"])
     code, _, err = command("warm", "phrases.txt", "--yes")
-    assert code == 1 and "run it again for the rest: " in err
+    assert code == 1 and "phrases are left, 3 characters, at most 3 credits" in err and "run it again for them: " in err
     (tmp_path / "phrases.txt").write_text(f"three\n{'x' * 50_000}\n", "utf-8")
     calls = speech_sandbox.state()["calls"]
     code, _, err = command("warm", "phrases.txt", "--yes")
     assert code == 1 and "a phrase of 50000 characters can't be spoken" in err
     assert speech_sandbox.state()["calls"] == calls
+
+
+@KEEPS
+def test_warm_takes_phrases_with_wishes(command: Command, speech_sandbox: SandboxThread, tmp_path: Path) -> None:
+    """Comments and blank lines are none; a line of JSON may name voice, model and settings; one that is wrong stops."""
+    other = CATALOGUE["voices"]["replacements"][0]["voice_id"]
+    lines = [
+        "# greetings",
+        "",
+        "Hello",
+        json.dumps({"text": "Hello", "voice_id": other, "voice_settings": {"speed": 1.1}}),
+    ]
+    (tmp_path / "phrases.txt").write_text("\n".join(lines), "utf-8")
+    code, _, err = command("warm", "phrases.txt", "--yes")
+    assert code == 0 and "2 phrases to speak, 10 characters" in err
+    assert "2 of 2 are in the cache now; spent 10 credits, 0.0008 USD" in err
+    code, _, err = command("warm", "phrases.txt", "--yes")
+    assert code == 0 and "0 phrases to speak" in err and "2 are cached, and cost nothing" in err
+    for line, why in (("{", "line 1 begins with { and is no JSON"), ('{"txt": "x"}', "line 1 has no text")):
+        (tmp_path / "phrases.txt").write_text(line, "utf-8")
+        code, _, err = command("warm", "phrases.txt", "--yes")
+        assert (code, err) == (1, f"error: {why}\n")
+
+
+@KEEPS
+def test_warm_stops_at_a_budget(command: Command, speech_sandbox: SandboxThread, tmp_path: Path) -> None:
+    """With the reason and what is left; with a larger one the rest is spoken, and nothing twice."""
+    (tmp_path / "phrases.txt").write_text("\n".join(f"phrase number {n:02}" for n in range(20)), "utf-8")
+    code, _, err = command("warm", "phrases.txt", "--yes", SPEECH_DAILY_BUDGET_USD="0.01")
+    done = speech_sandbox.state()["calls"]
+    assert code == 1 and f"{done} of 20 are in the cache now; spent {done * 16} credits" in err
+    assert 0 < done < 20 and f"{20 - done} phrases are left, {(20 - done) * 16} characters" in err
+    assert "exceed the budget of 0.01 USD" in err
+    code, _, err = command("warm", "phrases.txt", "--yes", SPEECH_DAILY_BUDGET_USD="1")
+    assert code == 0 and f"{20 - done} phrases to speak" in err and f"{done} are cached" in err
+    assert (speech_sandbox.state()["calls"], speech_sandbox.state()["bill_credits"]) == (20, 320)
+
+
+@KEEPS
+def test_warm_after_ctrl_c_pays_nothing_twice(speech_sandbox: SandboxThread, tmp_path: Path) -> None:
+    """What was sent ends in the cache; the rest is left for the next run."""
+    speech_sandbox.set(latency_s=0.3)
+    (tmp_path / "phrases.txt").write_text("\n".join(f"phrase number {n:02}" for n in range(30)), "utf-8")
+    argv = [sys.executable, "-m", package.__name__, "warm", "phrases.txt", "--yes"]
+    environ = os.environ | {"PYTHONPATH": str(SOURCE)}
+    child = subprocess.Popen(argv, cwd=tmp_path, env=environ, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 30
+    while speech_sandbox.state()["calls"] < 8:
+        assert time.monotonic() < until and child.poll() is None
+        time.sleep(0.02)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 130 and "of 30 are in the cache now; spent " in err and "Traceback" not in err
+    first = speech_sandbox.state()["calls"]
+    done = subprocess.run(argv, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and f"{30 - first} phrases to speak" in done.stderr, done.stderr
+    assert (speech_sandbox.state()["calls"], speech_sandbox.state()["bill_credits"]) == (30, 480)
+
+
+@KEEPS
+def test_warm_for_nobody_is_refused(command: Command, tmp_path: Path) -> None:
+    """Where each caller has a cache of its own, what is warmed is nobody's."""
+    (tmp_path / "phrases.txt").write_text("Hello", "utf-8")
+    code, _, err = command("warm", "phrases.txt", ELEVENLABS_API_KEY=KEY, SPEECH_CACHE_SCOPE="caller")
+    assert (code, err.count("\n")) == (1, 1) and "SPEECH_CACHE_SCOPE is caller" in err
 
 
 def test_the_sandbox_command_is_the_stand_in() -> None:

@@ -260,10 +260,27 @@ async def test_a_day_budget_begins_anew_at_midnight_and_a_months_goes_on(books: 
 
 async def test_observing_counts_what_it_would_have_refused(books: LedgerStore) -> None:
     """Nothing is refused, all is booked."""
-    ledger = Ledger(books, Budgets(daily_usd=0.005), enforce=False, today=lambda: TODAY)
+    observed: list[str] = []
+    ledger = Ledger(books, Budgets(daily_usd=0.005), observed=observed.append, today=lambda: TODAY)
     for _ in range(3):
         await spend(ledger)
     assert await ledger.rows() == {ROW: BILLED + BILLED + BILLED}
+    assert observed == ["budget_exceeded"] * 2
+
+
+async def test_observing_books_what_no_budget_could_be_asked_about(books: LedgerStore) -> None:
+    """As Redis away is: enforcing refuses, for it may not be spent; observing spends, and books."""
+
+    class NoBudgets(Full):
+        async def reserve(self, reservation: Reservation, limits: Mapping[str, float]) -> str | None:
+            if limits:
+                raise ConnectionError("nobody is there")
+            return await books.reserve(reservation, limits)
+
+    observed: list[str] = []
+    ledger = Ledger(NoBudgets(books, ""), Budgets(daily_usd=5), observed=observed.append, today=lambda: TODAY)
+    await spend(ledger)
+    assert (await books.rows(), observed) == ({ROW: BILLED}, ["internal_error"])
 
 
 # -------------------------------------------------------------------------------------------------- whatever goes wrong
@@ -330,7 +347,7 @@ async def test_what_cannot_be_written_down_is_not_spent(
 @pytest.mark.parametrize("step", ["reserve", "sent"])
 async def test_observing_goes_on_without_books(books: LedgerStore, step: str) -> None:
     """Who only watches stops nobody."""
-    ledger = Ledger(Full(books, step), Budgets(), enforce=False, today=lambda: TODAY)
+    ledger = Ledger(Full(books, step), Budgets(), observed=lambda _: None, today=lambda: TODAY)
     await spend(ledger)
 
 

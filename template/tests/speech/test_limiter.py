@@ -715,8 +715,9 @@ async def test_the_peak_follows_the_account(names_it: bool, quiet: bool) -> None
 
 
 async def test_observing_counts_and_never_refuses() -> None:
-    """``enforce=False``: everybody goes through at once; what would have waited or been refused is counted."""
-    limiter = Limiter("flash", 2, queue_size=3, enforce=False)
+    """``observed``: everybody goes through at once; what would have waited or been refused is counted."""
+    observed: list[str] = []
+    limiter = Limiter("flash", 2, queue_size=3, observed=observed.append)
     await measured(limiter, 1.0)
     await call(limiter, ticket(within=0.5))  # enforcing would let it try: a slot is free
     tasks = queue(limiter, *(ticket() for _ in range(6)), ticket(within=1.5))
@@ -726,11 +727,12 @@ async def test_observing_counts_and_never_refuses() -> None:
     assert limiter.late(NORMAL, now(), True) is None
     assert [2.0] * 7 == await started(*tasks)
     assert (7, 3, 2) == (counted["in_flight"], counted["waited"], counted["shed"])
+    assert ["queued"] * 3 + ["queue_full", "deadline_unreachable"] == observed
 
 
 async def test_observing_takes_the_calls_above_the_limit_for_the_line() -> None:
     """A burst that enforcing would serve two by two: whoever could not have been in time is counted."""
-    limiter = Limiter("flash", 2, enforce=False)
+    limiter = Limiter("flash", 2, observed=lambda _: None)
     await measured(limiter, 1.0)
     await asyncio.gather(*queue(limiter, *(ticket(within=3.5) for _ in range(10))))
 

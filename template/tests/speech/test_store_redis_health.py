@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from backend_redis import RedisServer
@@ -32,10 +33,10 @@ POOLS = "standard", "flash"
 class Process:
     """What one process has of it."""
 
-    def __init__(self, redis_url: str = "", enforce: bool = True) -> None:
+    def __init__(self, redis_url: str = "", **terms: Any) -> None:
         room = a_room(Path("nowhere"))
         self.stores: Stores = store.open(room._replace(redis_url=redis_url) if redis_url else room)
-        self.breakers: dict[str, Breaker] = self.stores.breakers(POOLS, enforce=enforce)
+        self.breakers: dict[str, Breaker] = self.stores.breakers(POOLS, **terms)
         self.sent = 0  # calls that reached upstream
 
     async def call(self, *ends: str | None, pool: str = "flash", seconds: float = 0.0) -> str:
@@ -176,6 +177,7 @@ async def test_a_process_killed_while_it_probes_leaves_the_probe_to_others(proce
     prober = f"""
 import asyncio, os
 from pathlib import Path
+from typing import Any
 from {package.__name__}.stores import Room, redis
 
 async def main():
@@ -275,7 +277,7 @@ async def test_a_call_in_good_health_costs_redis_nothing(processes: list[Process
 
 async def test_observing_refuses_nobody(processes: list[Process], backend: RedisServer) -> None:
     """Also where another process has opened it and probes; nor does each call ask for that."""
-    watching = Process(enforce=False)
+    watching = Process(observed=lambda _: None)
     await watching.call(None)
     await opened([*processes, watching])
     await asyncio.sleep(0.65)

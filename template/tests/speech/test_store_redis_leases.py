@@ -42,7 +42,7 @@ class Processes:
         self.order = list[str]()
 
     def start(self, plan: int = 10, *, pool: str = "flash", url: str = "", **terms: Any) -> Limiter:
-        usual = {"processes": 1, "queue_size": 1000, "reserved": 0.0, "enforce": True, "fixed": False}
+        usual = {"processes": 1, "queue_size": 1000, "reserved": 0.0, "fixed": False}
         self.stores.append(redis.open(a_room(self._room.folder, redis_url=url or self._room.redis_url)))
         return self.stores[-1].limiter(pool, plan, **usual | terms)
 
@@ -497,7 +497,7 @@ async def test_a_lost_letter_is_found_out(processes: Processes, raw: Any) -> Non
 
 async def test_who_only_observes_asks_nobody(processes: Processes, raw: Any) -> None:
     """``SPEECH_MODE=observe``: each process counts for itself, and Redis hears nothing of it."""
-    limiter = processes.start(4, enforce=False, processes=2)
+    limiter = processes.start(4, observed=lambda _: None, processes=2)
     async with holding(limiter, 3):
         pass
     assert (told(limiter, "limit"), told(limiter, "waited")) == (2, 1) and await raw.dbsize() == 0

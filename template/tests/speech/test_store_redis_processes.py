@@ -65,7 +65,7 @@ from {package}.request import Priority
 from {package}.stores import Room, redis
 
 stores = redis.open(Room({folder!r}, 10**6, 120.0, {url!r}, "an-account"))
-limiter = stores.limiter("flash", {slots}, processes=1, queue_size=1000, reserved=0.0, enforce=True, fixed=False)
+limiter = stores.limiter("flash", {slots}, processes=1, queue_size=1000, reserved=0.0, fixed=False)
 
 def ticket():
     return Ticket(Priority.NORMAL, now() + 60, whole=True, guess_s=0.1)

@@ -7,7 +7,7 @@ import pytest
 from scripted import Scene, Script
 
 from speech.ledger import Budgets, Row, Usage
-from speech.usage import report
+from speech.usage import About, report, table
 
 NUMBERS = {"credits", "uncertain_credits", "cost_usd", "characters", "stt_seconds", "requests", "saved_credits"}
 ROWS = {
@@ -20,14 +20,19 @@ BUDGETS = Budgets(daily_usd=1.5, monthly_usd=4.0, callers={"anna": 1.0, "bert": 
 POOL = {"limit": 5, "shed": 0}
 
 
-def told(caller: str | None = None, budgets: Budgets = BUDGETS, now: dict[str, Any] | None = None) -> dict[str, Any]:
-    return report(ROWS, budgets=budgets, day="2026-11-10", snapshot=now or {"pools": {}}, caller=caller)
+def told(
+    caller: str | None = None,
+    budgets: Budgets = BUDGETS,
+    now: dict[str, Any] | None = None,
+    about: About | None = None,
+) -> dict[str, Any]:
+    return report(ROWS, budgets=budgets, day="2026-11-10", snapshot=now or {"pools": {}}, caller=caller, about=about)
 
 
 def test_it_has_these_keys_and_no_others() -> None:
     """Dashboards and scripts stand on them."""
     said = told()
-    assert set(said) == {"totals", "by", "budgets", "forecast", "advice", "now"}
+    assert set(said) == {"totals", "by", "budgets", "forecast", "account", "observed", "advice", "now"}
     assert set(said["totals"]) == NUMBERS
     assert set(said["by"]) == {"caller", "model", "day", "month"}
     assert all(set(row) == NUMBERS | {name} for name, rows in said["by"].items() for row in rows)
@@ -82,12 +87,39 @@ def test_the_forecast_says_how_it_was_made() -> None:
     """Ten of thirty days are over: three times as much."""
     forecast = told()["forecast"]
     assert (forecast["month_usd"], forecast["month_credits"]) == (4.5, 360)
-    assert "this month so far" in forecast["method"]
+    assert "per day (today counts whole)" in forecast["method"]
+
+
+def test_days_of_credit_left_are_what_is_left_over_the_pace_of_a_week() -> None:
+    """By the account's word, less what was booked since; else by the plan. Ours: 20 credits in seven days."""
+    plan = told(about=About("creator"))["forecast"]
+    assert (plan["credits_left"], plan["days_to_renewal"]) == (121_000 - 120, 21)
+    assert (plan["credits_a_day"], plan["days_of_credit_left"]) == (2.9, round((121_000 - 120) / (20 / 7), 1))
+    account = {"credits_used": 900, "credits_limit": 1000, "resets_at": "2026-11-15T08:00:00Z", "billed_then": 610}
+    said = told(about=About("creator", account=account))
+    assert (said["forecast"]["credits_left"], said["forecast"]["days_of_credit_left"]) == (90, 31.5)
+    assert (said["forecast"]["days_to_renewal"], said["account"]) == (5, account)
+    assert told(about=About("enterprise"))["forecast"]["days_of_credit_left"] is None
+
+
+def test_csv_has_every_row_and_no_formula() -> None:
+    """For all, or for one; whatever a caller is called."""
+    lines = table(ROWS | {Row("2026-11-11", "=1+1", "flash"): Usage(credits=1)}).splitlines()
+    assert lines[0] == (
+        "day,caller,model_id,credits,uncertain_credits,cost_usd,uncertain_usd,characters,stt_seconds,requests,"
+        "saved_credits"
+    )
+    assert lines[1] == "2026-10-31,anna,flash,500,0,0.04,0.0,1000,0.0,1,0" and lines[-1].startswith("2026-11-11,'=1+1,")
+    assert table(ROWS, "bert").count("\n") == 2
 
 
 def test_a_caller_sees_what_is_his() -> None:
     """His rows and his budget: no other caller, no common budget, nothing of the account."""
-    said = told("bert", now={"pools": {"flash": POOL | {"shed": 3}}})
+    days = {"2026-11-10": {"refused/flash/20": 3.0}}
+    about = About("creator", days, {"credits_used": 900})
+    said = told("bert", now={"pools": {"flash": POOL | {"shed": 3}}}, about=about)
+    assert any("flash refused 3" in word for word in told(about=about._replace(account={}))["advice"])
+    assert (said["account"], said["observed"]) == ({}, {}) and "flash refused" not in str(said)
     assert [row["caller"] for row in said["by"]["caller"]] == ["bert"]
     assert said["totals"]["requests"] == 2
     assert said["budgets"] == {"callers": {"bert": {"limit_usd": 0.25, "spent_usd": 0.5, "left_usd": 0.0}}}
@@ -107,16 +139,12 @@ def test_the_snapshot_is_passed_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pool", "budgets", "sentence"),
-    [
-        ({}, Budgets(), "20 credits are uncertain"),
-        ({}, Budgets(monthly_usd=4.0), "the month costs 4.50 USD"),
-        ({"shed": 12}, Budgets(), "Pool flash refused 12 requests"),
-    ],
+    ("budgets", "sentence"),
+    [(Budgets(), "20 credits are uncertain"), (Budgets(monthly_usd=4.0), "the month costs 4.50 USD")],
 )
-def test_advice_is_one_plain_sentence_for_each_reason(pool: dict[str, int], budgets: Budgets, sentence: str) -> None:
+def test_advice_is_one_plain_sentence_for_each_reason(budgets: Budgets, sentence: str) -> None:
     """And only where there is that reason."""
-    said = told(budgets=budgets, now={"pools": {"flash": POOL | pool}})["advice"]
+    said = told(budgets=budgets)["advice"]
     assert len([word for word in said if sentence in word]) == 1
     assert not report({}, budgets=budgets, day="2026-11-10", snapshot={"pools": {"flash": POOL}})["advice"]
 

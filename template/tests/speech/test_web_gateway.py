@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import csv
 import hashlib
+import io
 import json
 import os
 import re
@@ -396,6 +398,33 @@ def test_a_caller_sees_its_own_rows_and_admin_sees_all(http: httpx.Client, sandb
     assert {row["caller"] for row in mine["by"]["caller"]} == {"alice"} and not mine["now"]
     assert {row["caller"] for row in everybodys["by"]["caller"]} == {"alice", "admin"}
     assert everybodys["totals"]["credits"] > mine["totals"]["credits"] > 0
+
+
+def test_usage_is_csv_too(http: httpx.Client, sandbox: SandboxThread) -> None:
+    """By the query or by Accept, with the same money; a caller's own rows, or all; another format is refused."""
+    http.post(SAY, json={"text": "As a table."})
+    for ask in ({"params": {"format": "csv"}}, {"headers": {"accept": "text/csv"}}):
+        answer = http.get("/usage", **ask)  # type: ignore[arg-type]
+        assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/csv")
+        rows = list(csv.DictReader(io.StringIO(answer.text)))
+        assert {row["caller"] for row in rows} == {"alice"}
+        assert sum(int(row["credits"]) for row in rows) == http.get("/usage").json()["totals"]["credits"]
+    everybodys = http.get("/usage?format=csv", headers={"xi-api-key": ADMIN}).text
+    assert len(everybodys.splitlines()) >= 2 and everybodys.startswith("day,caller,model_id,")
+    refused = http.get("/usage?format=xml")
+    assert refused.status_code == 422 and "csv or json" in refused.json()["detail"]["message"]
+    assert http.get("/usage", headers={"accept": "*/*"}).headers["content-type"] == "application/json"
+
+
+def test_the_account_is_read_for_the_admin_alone(http: httpx.Client, sandbox: SandboxThread) -> None:
+    """In the background, so nobody waits for it; what it said is there at the next look."""
+    admin = {"xi-api-key": ADMIN}
+    eventually(lambda: http.get("/usage", headers=admin).json()["account"]["credits_limit"])
+    said = http.get("/usage", headers=admin).json()
+    assert set(said["account"]) >= {"credits_used", "credits_limit", "resets_at", "drift_credits", "read_at", "why_not"}
+    assert said["account"]["why_not"] is None and said["forecast"]["credits_left"] > 0
+    mine = http.get("/usage").json()
+    assert (mine["account"], mine["forecast"]["credits_left"]) == ({}, None)
 
 
 def test_the_dashboard_needs_no_third_party_and_no_script(http: httpx.Client) -> None:

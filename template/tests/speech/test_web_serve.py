@@ -1,6 +1,8 @@
 """``serve`` on real sockets: it starts only when it is safe, ends in order, and several workers answer as one."""
 
 import asyncio
+import csv
+import io
 import json
 import os
 import re
@@ -295,6 +297,47 @@ def test_several_workers_answer_as_one(tmp_path: Path) -> None:
         service.speak("one more")
         assert service.usage()["requests"] == 13
         assert service.end() == 0
+
+
+def test_every_account_of_the_money_agrees(speech_sandbox: SandboxThread, tmp_path: Path) -> None:
+    """Two workers, a load with faults: /usage, its CSV, each of its sums, the metrics, the ledger and the command say
+    the same, and upstream's bill lies where the ledger says it must."""
+    shares = {"500": 0.1, "reset": 0.1, "503": 0.05, "cut;after=2": 0.05, "429;kind=busy": 0.05, "empty": 0.05}
+    speech_sandbox.set(latency_s=0.05, seed=7, faults=[{"fault": name, "share": n} for name, n in shares.items()])
+    upstream = {"ELEVENLABS_BASE_URL": speech_sandbox.url, "ELEVENLABS_API_KEY": "sandbox-takes-any"}
+    variables = {**upstream, "SPEECH_ENV": "development", "SPEECH_CACHE_DIR": str(tmp_path / "kept")}
+    with serving(tmp_path, "--workers", "2", sandbox=False, **variables) as service, ThreadPoolExecutor(8) as pool:
+        bodies = [{"text": f"text number {n % 60}", "model_id": "eleven_flash_v2_5"} for n in range(90)]
+        answers = list(pool.map(lambda body: httpx.post(f"{service.url}{SPEAK}", json=body, timeout=60), bodies))
+        assert len({answer.status_code for answer in answers}) > 1  # some failed
+        eventually(lambda: not service.busy())
+        said = eventually(lambda: _twice_the_same(lambda: service.get("/usage").json()))
+        table = list(csv.DictReader(io.StringIO(service.get("/usage?format=csv").text)))
+        metrics = service.get("/metrics").text if METRICS == "prometheus" else ""
+        bill = speech_sandbox.state()
+        assert service.end() == 0
+    totals = said["totals"]
+    assert totals["credits"] > 0 < totals["uncertain_credits"] and totals["saved_credits"] > 0
+    for name in ("credits", "uncertain_credits", "cost_usd", "characters", "saved_credits"):
+        for rows in (*said["by"].values(), table):
+            assert sum(float(row[name]) for row in rows) == pytest.approx(totals[name], abs=1e-6)
+        if metrics:
+            counted = sum(map(float, re.findall(rf"^speech_{name}_total\{{.*\}} (\S+)$", metrics, re.MULTILINE)))
+            assert counted == pytest.approx(totals[name], abs=1e-6), name
+    uncertain_usd = sum(float(row["uncertain_usd"]) for row in table)
+    assert totals["credits"] <= bill["bill_credits"] <= totals["credits"] + totals["uncertain_credits"]
+    assert totals["cost_usd"] - 1e-6 <= bill["bill_usd"] <= totals["cost_usd"] + uncertain_usd + 1e-6
+    if CACHE_BACKEND != "memory":
+        run = command(**variables) | {"args": [sys.executable, "-m", package.__name__, "usage", "--json"]}
+        told = json.loads(subprocess.run(**run, cwd=tmp_path, capture_output=True, text=True, timeout=60).stdout)
+        assert told["totals"] == totals and told["by"] == said["by"]
+
+
+def _twice_the_same(ask: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+    """Nothing is on its way into the books any more."""
+    first = ask()
+    time.sleep(0.3)
+    return first if ask()["totals"] == first["totals"] else None
 
 
 def test_workers_drain_together(tmp_path: Path) -> None:

@@ -12,13 +12,9 @@ examples:
 
 import argparse
 import asyncio
-import os
-import secrets
-import signal
-import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -45,7 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return sandbox(argv[1:])
     options = _parser().parse_args(argv)
     try:
-        with _sandbox() if getattr(options, "sandbox", False) else nullcontext():
+        with (
+            import_module(".testing.child", __package__).sandbox() if getattr(options, "sandbox", 0) else nullcontext()
+        ):
             return int(options.run(options))
     except (SettingsError, CantDo, SpeechError, OSError) as error:
         said = f"{error.filename or 'failed'}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
@@ -79,25 +77,25 @@ def _client(command: Callable[[SpeechClient, argparse.Namespace], Awaitable[None
     return lambda options: asyncio.run(run(options))
 
 
-def _kept(name: str, needs_key: bool = False) -> Run:
-    """Of ``kept.py``, which is rendered with a backend that keeps anything."""
+def _kept(name: str, needs_key: bool = False, module: str = "kept") -> Run:
+    """Of a module that is rendered with a backend that keeps anything."""
     if CACHE_BACKEND != "memory":
-        return _client(getattr(import_module(".kept", __package__), name), needs_key)
+        return _client(getattr(import_module(f".{module}", __package__), name), needs_key)
     return _nothing_kept
 
 
 def _nothing_kept(_: argparse.Namespace) -> int:
-    raise CantDo("cache_backend is memory: audio and ledger live in the service alone; ask it, with GET /usage")
+    raise CantDo("cache_backend is memory: audio and ledger end with their process; ask the service, with GET /usage")
 
 
 COMMANDS: dict[str, tuple[Run, str, str]] = {
     "serve": (_serve, "the HTTP service", "--host --port --workers --sandbox"),
     "speak": (_client(commands.speak), "one text into one audio file", "text --out --voice --sandbox"),
     "transcribe": (_client(commands.transcribe), "what a recording says", "file --sandbox"),
-    "usage": (_kept("usage"), "what was spent, by whom", "--json"),
+    "usage": (_kept("usage"), "what was spent, by whom", "--json --csv --reconcile"),
     "check": (commands.check, "what would break in production", ""),
     "cache": (_kept("purge"), "forget audio that is kept", "purge --voice"),
-    "warm": (_kept("warm", needs_key=True), "fill the cache, a phrase a line", "file --yes"),
+    "warm": (_kept("warm", True, "warming"), "fill the cache, a phrase a line", "file --voice --yes"),
 }
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "text": {},
@@ -106,6 +104,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "--out": {"type": Path, "default": Path("speech.mp3"), "help": "default: %(default)s"},
     "--voice": {"metavar": "ID"},
     "--json": {"action": "store_true"},
+    "--csv": {"action": "store_true", "help": "a line for each day, caller and model"},
+    "--reconcile": {"action": "store_true", "help": "ask the account first, and clear what was uncertain"},
     "--yes": {"action": "store_true", "help": "don't ask"},
     "--sandbox": {"action": "store_true", "help": "against a stand-in: no key, no bill"},
     "--host": {"default": "127.0.0.1", "help": "default: %(default)s"},
@@ -127,28 +127,6 @@ def _parser() -> argparse.ArgumentParser:
         for argument in arguments.split():
             command.add_argument(argument, **ARGUMENTS[argument])
     return parser
-
-
-@contextmanager
-def _sandbox() -> Iterator[None]:
-    """The stand-in as a child process for as long as the command runs; its audio and bill are kept apart from yours."""
-    os.environ["SPEECH_ENV"] = "development"
-    argv = [sys.executable, "-m", f"{__package__}.testing"]
-    # In a session of its own: Ctrl-C is for us, and it must outlive what we have under way.
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, start_new_session=True) as child:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # nor may it outlive us
-        try:
-            if not (url := next(iter(child.stdout or ()), "").strip()):
-                raise CantDo("the sandbox did not start")
-            os.environ |= {
-                "ELEVENLABS_BASE_URL": url,
-                "ELEVENLABS_API_KEY": f"sandbox-key-{secrets.token_hex(8)}",
-                "ELEVENLABS_API_KEY_FILE": "",
-                "SPEECH_CACHE_DIR": str(Path(os.environ.get("SPEECH_CACHE_DIR") or ".speech") / "sandbox"),
-            }
-            yield
-        finally:
-            child.terminate()
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ The latch is about our account instead: a refused key or spent credits don't men
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Literal
 
 from .clock import now
@@ -81,8 +82,8 @@ class Breaker:
     Calls carry ``_opened``: that is number enough, for between an opening and a closing nobody begins but the probe.
     """
 
-    def __init__(self, latch: Latch, *, enforce: bool = True) -> None:
-        self.latch, self.enforce = latch, enforce
+    def __init__(self, latch: Latch, *, observed: Callable[[str], None] | None = None) -> None:
+        self.latch, self._observed = latch, observed
         self._state: Literal["closed", "open", "half_open"] = "closed"
         self._failed: deque[bool] = deque(maxlen=WINDOW)
         self._open_s, self._until, self._opened, self._probing = OPEN_S, 0.0, 0, False
@@ -102,9 +103,10 @@ class Breaker:
             if self._state != "closed" and (left_s := _left_s(self._until, self._probing)):
                 raise CircuitOpen("ElevenLabs is failing; try again later.", retry_after_s=left_s)
             states = self._opened, self.latch.enter()
-        except SpeechError:
-            if self.enforce:
+        except SpeechError as refusal:
+            if not self._observed:
                 raise
+            self._observed(refusal.code)
             return ONLY_WATCHED
         if self._state != "closed":
             self._state, self._probing = "half_open", True
@@ -132,10 +134,10 @@ class Breaker:
         self._opened += 1
 
 
-def breakers(pools: tuple[str, ...], *, enforce: bool = True) -> dict[str, Breaker]:
+def breakers(pools: tuple[str, ...], **terms: Any) -> dict[str, Breaker]:
     """One for each pool, and one latch for them all."""
     latch = Latch()
-    return {pool: Breaker(latch, enforce=enforce) for pool in pools}
+    return {pool: Breaker(latch, **terms) for pool in pools}
 
 
 class Guard:

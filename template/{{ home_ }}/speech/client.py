@@ -8,7 +8,7 @@ A request is counted and logged once, at its end, whatever the end is. Text is n
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,6 +87,7 @@ class Client:
         self.draining = False
         self._flights: dict[str, Flight] = {}
         self._flying: set[Flight] = set()
+        self.attend: Callable[[Listening, BaseException | None], None] = lambda *_: None  # to the end of each request
 
     async def __aenter__(self) -> Self:
         self.policies.meter.watch(self)
@@ -263,4 +264,6 @@ class Client:
         if not taken and self.house.enforce:
             message = f"{caller} may have {allowed} requests under way at once; wait for one to end."
             raise Overloaded(message, code="caller_limit", retry_after_s=1)
+        if not taken:
+            self.policies.meter.observed("caller_limit")
         return taken

@@ -1,64 +1,54 @@
 """Commands over what outlives the process: what was spent, and audio that is kept. Not rendered for memory."""
 
 import argparse
-import asyncio
 import json
 
+from . import reconciling
 from .clock import today
 from .commands import CantDo, say
-from .errors import InvalidRequest
-from .listening import Listening
+from .reconciling import CantRead
+from .usage import About, table
 from .usage import report as usage_of
 from .wiring import SpeechClient
 
 
 async def usage(speech: SpeechClient, options: argparse.Namespace) -> None:
-    ledger = speech.policies.ledger
-    rows, now = await ledger.rows(), speech.snapshot()
-    report = usage_of(rows, budgets=ledger.budgets, day=today(), snapshot=now)
+    ledger, settings = speech.policies.ledger, speech.settings
+    if options.reconcile:
+        await _reconcile(speech)
+    rows = await ledger.rows()
+    if options.csv:
+        return print(table(rows), end="")
+    days, account = await speech.diary.days(), await speech.diary.account.state()
+    about = About(settings.tier, days, account, speech.house.rules.models, settings.mode == "observe")
+    report = usage_of(rows, budgets=ledger.budgets, day=today(), snapshot=speech.snapshot(), about=about)
+    if options.json:
+        return print(json.dumps(report, indent=1))
     lines = [f"{name:31} {value:12g}" for name, value in report["totals"].items()]
     for kind, sums in report["by"].items():
         lines += [f"{kind:6} {s[kind]:24} {s['cost_usd']:12.5f} USD {s['credits']:10} credits" for s in sums]
-    print(json.dumps(report, indent=1) if options.json else "\n".join([*lines, *report["advice"]]))
+    shown = {**report["forecast"], **{f"account {name}": value for name, value in account.items()}}
+    lines += [f"{name:31} {value}" for name, value in shown.items() if name != "method" and value is not None]
+    print("\n".join([*lines, *report["advice"]]))
+
+
+async def _reconcile(speech: SpeechClient) -> None:
+    """Ask the account, and clear what it proves of the uncertain. Raises CantDo."""
+    account, rows = speech.diary.account, await speech.policies.ledger.rows()
+    try:
+        reading = await account.read(speech.settings, rows)
+    except CantRead as error:
+        raise CantDo(f"nothing was reconciled: {error}") from None
+    finding = reconciling.judge(await account.readings())
+    await reconciling.clear(speech.stores.ledger, rows, finding)
+    await account.correct(reconciling.after(reading, finding))
+    state = await account.state()
+    say(f"the account: {reading.used:,} of {reading.limit:,} credits used, renewed {state['resets_at']}")
+    say(
+        f"the books: {reading.billed:,} billed, {reading.uncertain:,} uncertain; drift {state['drift_credits'] or 0:+,}"
+    )
+    say(f"{finding.free:,} uncertain credits given back, {finding.billed:,} booked as billed: {finding.why}")
 
 
 async def purge(speech: SpeechClient, options: argparse.Namespace) -> None:
     print(f"{await speech.policies.cache.purge(options.voice)} entries removed")
-
-
-async def warm(speech: SpeechClient, options: argparse.Namespace) -> None:
-    """Speak what isn't cached yet; so a run that was cut short is simply repeated."""
-    phrases = dict.fromkeys(map(str.strip, options.file.read_text("utf-8", "replace").splitlines()))
-    wanted = {phrase: asked for phrase in phrases if phrase and (asked := await _missing(speech, phrase))}
-    charges = [asked.call().charge("warm") for asked in wanted.values()]
-    say(
-        f"{len(wanted)} phrases to speak, {sum(c.characters for c in charges)} characters, "
-        f"at most {sum(c.credits for c in charges)} credits, {sum(c.usd for c in charges):.4f} USD"
-    )
-    if wanted and (options.yes or input("Speak them? [y/N] ").strip().lower() in ("y", "yes")):
-        await _fill(speech, wanted)
-
-
-async def _missing(speech: SpeechClient, phrase: str) -> Listening | None:
-    """None if it is cached. Raises CantDo for a phrase that can't be spoken, before anything is spent."""
-    asked = speech.stream(phrase, priority="batch", caller="warm")  # entered by nobody: it only knows its price
-    try:
-        asked.request.validate(speech.house.rules)
-    except InvalidRequest as error:
-        raise CantDo(f"a phrase of {len(phrase)} characters can't be spoken: {error}") from None
-    return None if asked.key and await speech.policies.cache.get(asked.key) else asked
-
-
-async def _fill(speech: SpeechClient, wanted: dict[str, Listening]) -> None:
-    """As many at once as the plan has slots for, so that nothing waits long enough to be refused."""
-    slots = asyncio.Semaphore(min(speech.settings.plan[pool] for pool in ("standard", "flash")))
-
-    async def fill(phrase: str) -> None:
-        async with slots:
-            await speech.synthesize(phrase, model_id=wanted[phrase].model_id, priority="batch", caller="warm")
-
-    outcomes = await asyncio.gather(*map(fill, wanted), return_exceptions=True)
-    failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-    say(f"{len(wanted) - len(failures)} of {len(wanted)} are in the cache")
-    if failures:
-        raise CantDo(f"run it again for the rest: {failures[0]}")

@@ -24,6 +24,7 @@ from . import clock
 from .errors import BudgetExceeded, SpeechError
 
 State = Literal["free", "uncertain", "billed"]
+Observed = Callable[[str], None] | None
 logger = logging.getLogger(__name__)
 
 
@@ -133,28 +134,27 @@ class LedgerStore(Protocol):
 
 
 class Ledger:
-    """Budgets over a store. Without ``enforce`` nothing is refused."""
+    """Budgets over a store. With ``observed`` nothing is refused: it hears what would have been."""
 
     def __init__(
-        self, store: LedgerStore, budgets: Budgets, *, enforce: bool = True, today: Callable[[], str] = clock.today
+        self, store: LedgerStore, budgets: Budgets, *, observed: Observed = None, today: Callable[[], str] = clock.today
     ) -> None:
-        self.budgets = budgets
-        self._store, self._enforce, self._today = store, enforce, today
+        self.budgets, self._store, self._observed, self._today = budgets, store, observed, today
 
     async def reserve(self, charge: Charge) -> "Bill":
         """Set the money aside. Raises BudgetExceeded; SpeechError where it could not be written down."""
         row = Row(self._today(), charge.caller, charge.model_id)
         reservation, limits = Reservation(secrets.token_hex(12), row, charge), self.budgets.limits(row)
-        refusing = await self._tell(self._store.reserve(reservation, limits), needed=self._enforce)
-        if refusing and self._enforce:
+        refusing = await self._tell(self._store.reserve(reservation, limits), needed=not self._observed)
+        if refusing and not self._observed:
             raise BudgetExceeded(f"This would exceed the budget of {limits[refusing]:g} USD for {refusing} (UTC).")
-        if refusing:
-            logger.warning("observed: this would exceed the budget of %g USD for %s", limits[refusing], refusing)
+        if refusing is not None and self._observed:  # it is spent all the same: so book it, and ask no budget
+            self._observed("budget_exceeded" if refusing else "internal_error")
             await self._tell(self._store.reserve(reservation, {}))
         return Bill(self, reservation)
 
     async def sent(self, reservation: Reservation) -> None:
-        await self._tell(self._store.sent(reservation), needed=self._enforce)
+        await self._tell(self._store.sent(reservation), needed=not self._observed)
 
     async def settle(self, reservation: Reservation, usage: Usage) -> None:
         """The money is gone either way: a store that fails is the operator's to hear of, not the caller's."""
@@ -169,14 +169,14 @@ class Ledger:
         return await self._store.rows()
 
     async def _tell(self, step: Awaitable[str | None], needed: bool = False) -> str | None:
-        """Where it is ``needed``: what can't be written down may not be spent."""
+        """What the step said, "" if it failed. Where it is ``needed``: what can't be written down may not be spent."""
         try:
             return await step
         except Exception:
             logger.exception("the ledger can't be written; what was set aside stays so, as uncertain once it was sent")
         if needed:
             raise SpeechError("The ledger can't be written, so nothing is spent; the log says why.")
-        return None
+        return ""
 
 
 class Bill:

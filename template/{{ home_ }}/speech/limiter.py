@@ -13,6 +13,7 @@ Truth:  in flight <= limit at every step. A lowered limit takes no slot back: it
 import asyncio
 import math
 from bisect import bisect_left, insort
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,7 +52,7 @@ class Limiter:
     """One pool, one process, one loop.
 
     The mutable state is ``_line`` (who waits, best first) and ``_held`` (who is at upstream); only ``_advance`` moves
-    anybody from one to the other. With ``enforce=False`` nobody waits or is refused: it is only counted.
+    anybody from one to the other. With ``observed`` nobody waits or is refused: it hears what would have been.
     """
 
     pool: str
@@ -59,7 +60,7 @@ class Limiter:
     processes: int = 1
     queue_size: int = 1000
     reserved: float = 0.0
-    enforce: bool = True
+    observed: Callable[[str], None] | None = None
     fixed: bool = False
 
     def __post_init__(self) -> None:
@@ -86,7 +87,7 @@ class Limiter:
         With a ``ticket`` he joins what it stands for: at its place while it waits, welcome once it is on its way.
         """
         if ticket is None:
-            return self._late(Ticket(priority, deadline, whole, GUESS_S, arrived=now())) if self.enforce else None
+            return None if self.observed else self._late(Ticket(priority, deadline, whole, GUESS_S, arrived=now()))
         if not (waiter := self._waiting(ticket)):
             return None
         joined = replace(ticket, priority=min(priority, ticket.priority), deadline=deadline, whole=whole)
@@ -117,8 +118,8 @@ class Limiter:
         """Everybody goes through the line, so nobody passes it."""
         ticket = waiter.ticket
         ticket.arrived = now() if ticket.arrived is None else ticket.arrived
-        if not self.enforce:
-            return self._wave_through(waiter)
+        if self.observed:
+            return self._wave_through(waiter, self.observed)
         self._queue(waiter)
         if waiter.turn.done():
             return
@@ -168,12 +169,13 @@ class Limiter:
             lease.peak = max(lease.peak, self._in_flight)
         waiter.turn.set_result(None)
 
-    def _wave_through(self, waiter: "Lease") -> None:
+    def _wave_through(self, waiter: "Lease", observed: Callable[[str], None]) -> None:
         """Observing: count what enforcing would have done. The calls above the limit stand for the line."""
-        above = self._in_flight + self._weight(waiter.ticket) - self.allowance.limit
-        shed = above > self.queue_size or (above > 0 and self._late(waiter.ticket) is not None)
-        self._shed += shed
-        self._waited += above > 0 and not shed
+        if (above := self._in_flight + self._weight(waiter.ticket) - self.allowance.limit) > 0:
+            late = self._late(waiter.ticket)
+            observed(what := late.code if late else "queue_full" if above > self.queue_size else "queued")
+            self._shed += what != "queued"
+            self._waited += what == "queued"
         self.grant(waiter)
 
     def _turn_away(self, worst: "Lease") -> None:
@@ -238,8 +240,8 @@ class Limiter:
         slots, instant = self._slots(ticket), now()
         ends = sorted(max(instant, lease.started + service_s) for lease in self._held for _ in range(lease.weight))
         above = max(0, len(ends) - slots)  # a lowered limit: the first ends free nothing; observing: they would wait
-        free_at = [instant] * (slots - len(ends)) + ends[above if self.enforce else 0 :]
-        before = sum(min(waiter.ticket.weight, slots) for waiter in ahead) + (0 if self.enforce else above)
+        free_at = [instant] * (slots - len(ends)) + ends[0 if self.observed else above :]
+        before = sum(min(waiter.ticket.weight, slots) for waiter in ahead) + (above if self.observed else 0)
         rounds, slot = divmod(before + self._weight(ticket) - 1, slots)
         return free_at[slot] + rounds * service_s - instant
 

@@ -56,8 +56,13 @@ class Listening:
 
     @cached_property
     def key(self) -> str | None:
-        """Under which it may be joined and kept; None where it may not."""
-        if not isinstance(self.request, SpeechRequest) or self.terms.cache == "off" or not self.request.cacheable:
+        """Under which it may be joined and kept; None where it may not, and where we only observe."""
+        return self.kept_as if self.client.house.enforce and self.terms.cache != "off" else None
+
+    @property
+    def kept_as(self) -> str | None:
+        """The key it would have, had nobody said no."""
+        if not isinstance(self.request, SpeechRequest) or not self.request.cacheable:
             return None
         return self.request.key(self.terms.caller if self.client.house.cache_scope == "caller" else "")
 
@@ -165,6 +170,7 @@ class Listening:
         elif isinstance(error, Exception):
             self._outcome = "internal_error"
         await self._count(error)
+        self.client.attend(self, error)
         if logger.isEnabledFor(logging.INFO):
             logger.info("request", extra={"fields": self.fields()})
         self._span.__exit__(type(error), error, None)

@@ -35,6 +35,10 @@ class Meter:
         times[bisect_left(BUCKETS, seconds)] += 1
         times[-1] += seconds
 
+    def observed(self, what: str) -> None:
+        """``SPEECH_MODE=observe``: what enforcing would have done now. It was not done."""
+        self.count("observed", what=what)
+
     def watch(self, client: Any) -> None:
         """A client was opened: for exporters that don't wait to be asked."""
 

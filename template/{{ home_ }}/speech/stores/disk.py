@@ -33,10 +33,10 @@ def open(room: Room) -> Stores:
     ledger, seats = DiskLedger(root), DiskSeats(root)
     limiters: list[DiskLimiter] = []
 
-    def limiter(pool: str, plan: int, *, processes: int, enforce: bool, **terms: Any) -> Limiter:
+    def limiter(pool: str, plan: int, *, processes: int, **terms: Any) -> Limiter:
         """The whole limit, for all processes; observing, each watches its share by itself."""
-        if not enforce:
-            return Limiter(pool, plan, processes, enforce=False, **terms)
+        if terms.get("observed"):
+            return Limiter(pool, plan, processes, **terms)
         limiters.append(DiskLimiter(pool, plan, root=root, account=room.account, **terms))
         return limiters[-1]
 

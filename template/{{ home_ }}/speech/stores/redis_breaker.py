@@ -4,6 +4,8 @@ What opens a breaker is still what one process has seen: five of its own last te
 good health costs Redis nothing; the first one of all reads how things stand.
 """
 
+from typing import Any
+
 from ..breaker import ONLY_WATCHED, Breaker, Guard, Latch, Outcome
 from ..clock import now
 from .redis_health import WELL, RedisHealth
@@ -11,10 +13,10 @@ from .redis_health import WELL, RedisHealth
 LATCH = "latch"
 
 
-def shared_breakers(health: RedisHealth, pools: tuple[str, ...], *, enforce: bool = True) -> dict[str, Breaker]:
+def shared_breakers(health: RedisHealth, pools: tuple[str, ...], **terms: Any) -> dict[str, Breaker]:
     """What ``breaker.breakers`` makes, for all processes."""
     latch = SharedLatch(health)
-    return {pool: SharedBreaker(health, pool, latch, enforce=enforce) for pool in pools}
+    return {pool: SharedBreaker(health, pool, latch, **terms) for pool in pools}
 
 
 class SharedLatch(Latch):
@@ -55,8 +57,8 @@ class SharedLatch(Latch):
 class SharedBreaker(Breaker):
     """One pool's, in one process."""
 
-    def __init__(self, health: RedisHealth, pool: str, latch: SharedLatch, *, enforce: bool) -> None:
-        super().__init__(latch, enforce=enforce)
+    def __init__(self, health: RedisHealth, pool: str, latch: SharedLatch, **terms: Any) -> None:
+        super().__init__(latch, **terms)
         self._health, self._pool, self._latch = health, pool, latch
         health.follow(pool, self._adopt)
 

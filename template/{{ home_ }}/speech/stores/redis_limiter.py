@@ -231,11 +231,11 @@ class News:
     heard: list[tuple[int, int]] = field(default_factory=list)
 
 
-def limiter(steps: Steps, pool: str, plan: int, *, processes: int, enforce: bool, **terms: Any) -> Limiter:
+def limiter(steps: Steps, pool: str, plan: int, *, processes: int, **terms: Any) -> Limiter:
     """The account's number is for all processes together; who only observes counts for itself, its part of it."""
-    if enforce:
-        return RedisLimiter(pool, plan, steps=steps, **terms)
-    return Limiter(pool, plan, processes, enforce=False, **terms)
+    if terms.get("observed"):
+        return Limiter(pool, plan, processes, **terms)
+    return RedisLimiter(pool, plan, steps=steps, **terms)
 
 
 def _held(lease: RedisLease) -> tuple[str, int, int, int]:

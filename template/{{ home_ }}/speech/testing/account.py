@@ -5,12 +5,14 @@ before the last bytes leave, so a client that waits for them never meets a limit
 """
 
 import asyncio
+import time
 from collections import deque
 from dataclasses import dataclass
 
 from ..catalogue import CATALOGUE
 from .refusals import refusal, too_many
 
+MONTH_S = 30 * 86400
 POOLS = ("standard", "flash", "stt", "stt_realtime")
 
 
@@ -85,7 +87,9 @@ class Price:
 
 
 class Account:
-    """Everything that is counted.  ``remaining`` is None for an account without end."""
+    """Everything that is counted.  ``remaining`` is None for an account without end; ``others`` is what other keys of
+    it have used up, which the account's own count has in it and the bill of this key hasn't.
+    """
 
     def __init__(self, tier: str) -> None:
         plans = CATALOGUE["plans"]
@@ -94,6 +98,8 @@ class Account:
         self.tier = tier
         self.pools = {name: Pool(_limit(tier, name)) for name in POOLS}
         self.remaining: int | None = None
+        self.others = 0
+        self.resets_at = int(time.time()) + MONTH_S
         self.zero()
 
     def zero(self) -> None:
@@ -105,7 +111,7 @@ class Account:
     def quota(self) -> int:
         """Credits of this month, used and unused."""
         if self.remaining is not None:
-            return self.credits + self.remaining
+            return self.credits + self.others + self.remaining
         return CATALOGUE["plans"][self.tier]["credits_month"] or 10**9
 
     def check(self, price: Price) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .sandbox import Sandbox
 
 LIMIT_MAX = 10_000
+SCOPES = ("text_to_speech", "speech_to_text", "models_read", "voices_read", "user_read")
 
 
 def state(sandbox: "Sandbox") -> dict[str, Any]:
@@ -90,6 +91,18 @@ def _credits(sandbox: "Sandbox", value: Any) -> Apply:
     return lambda: setattr(sandbox.account, "remaining", value)
 
 
+def _others(sandbox: "Sandbox", value: Any) -> Apply:
+    if type(value) is not int or value < 0:
+        raise ValueError("credits, from 0")
+    return lambda: setattr(sandbox.account, "others", value)
+
+
+def _scopes(sandbox: "Sandbox", value: Any) -> Apply:
+    if value is not None and (not isinstance(value, list) or not set(value) <= set(SCOPES)):
+        raise ValueError(f"a list of {', '.join(SCOPES)}, or null for all")
+    return lambda: setattr(sandbox, "scopes", SCOPES if value is None else tuple(value))
+
+
 def _faults(sandbox: "Sandbox", value: Any) -> Apply:
     if value is not None and not isinstance(value, list):
         raise ValueError("a list, or null for none")
@@ -118,7 +131,9 @@ SETTERS: dict[str, Callable[["Sandbox", Any], Apply]] = {
     "mode": _mode,
     "latency_s": _latency,
     "key": _key,
+    "scopes": _scopes,
     "credits": _credits,
+    "others": _others,
     "faults": _faults,
     "seed": _seed,
     "reset": _reset,

@@ -1,6 +1,5 @@
 """What the vendor tells about models, voices and the account; every field that its own SDKs read."""
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -102,13 +101,13 @@ def subscription(account: Account) -> dict[str, Any]:
     extends = account.remaining is None
     return {
         "tier": account.tier,
-        "character_count": account.credits,
+        "character_count": account.credits + account.others,
         "character_limit": account.quota,
         "max_character_limit_extension": None,
         "max_credit_limit_extension": "unlimited" if extends else 0,
         "can_extend_character_limit": extends,
         "allowed_to_extend_character_limit": extends,
-        "next_character_count_reset_unix": int(time.time()) + 30 * 86400,
+        "next_character_count_reset_unix": account.resets_at,
         "voice_slots_used": 0,
         "professional_voice_slots_used": 0,
         "professional_voice_slots_used_in_workspace": 0,

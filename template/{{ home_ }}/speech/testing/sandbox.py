@@ -14,7 +14,9 @@ Control, besides the vendor's routes::
 ``mode``       ``refuse`` (a 429 after 0.24 s, or the latency if that is less) or ``queue`` (wait in turn)
 ``latency_s``  seconds a call takes, or ``[least, most]``, drawn by the seed; streams: first byte at 30 %
 ``key``        the only key let in; null: any that is not empty
+``scopes``     what any key may: text_to_speech, speech_to_text, models_read, voices_read, user_read; null: all
 ``credits``    how many are left; null: no end (the default)
+``others``     credits that other keys of the account have used: in its subscription, not on this bill
 ``faults``     a list of ``"name;key=value"``, one a call, in order, and of ``{"fault": …, "share": 0.1}``;
                null or ``[]``: none.  The names and what each costs: ``faults.py``
 ``seed``       for latency, shares and tosses; starts their sequence anew
@@ -55,6 +57,7 @@ class Sandbox:
         self.memory = Memory()
         self.latency_s = (latency_s, latency_s)
         self.key: str | None = None
+        self.scopes: tuple[str, ...] = control.SCOPES
         self.may_wait = False
         self.zero()
 
@@ -104,7 +107,8 @@ class Sandbox:
         if answer is None or request.method != "GET":
             raise Refusal(404, "Not Found")
         if request.path != "/v1/voices":
-            self._check_key(request.headers)
+            scope = "user_read" if "/user" in request.path else "models_read" if "/models" in request.path else ""
+            self._check_key(request.headers, scope or "voices_read")
         return answer()
 
     def _paid(self, request: Request) -> Job | None:
@@ -113,7 +117,7 @@ class Sandbox:
         speaks = request.path.startswith("/v1/text-to-speech/") and rest in SPEAKING
         if request.method != "POST" or not (speaks or request.path == "/v1/speech-to-text"):
             return None
-        self._check_key(request.headers)
+        self._check_key(request.headers, "text_to_speech" if speaks else "speech_to_text")
         self.calls += 1
         self._number += 1
         if speaks:
@@ -121,7 +125,7 @@ class Sandbox:
             return speaking(speech, rest, self.memory)
         return transcribing(read_hearing(parts_of(request.headers.get("content-type", ""), request.body)), self.memory)
 
-    def _check_key(self, headers: Mapping[str, str]) -> None:
+    def _check_key(self, headers: Mapping[str, str], permission: str) -> None:
         given = headers.get("xi-api-key", "")
         if not given:
             raise refusal(
@@ -129,6 +133,9 @@ class Sandbox:
             )
         if self.key is not None and given != self.key:
             raise refusal("invalid_api_key", "Invalid API key", 401)
+        if permission not in self.scopes:
+            message = f"The API key you used is missing the permission {permission} to execute this operation."
+            raise refusal("missing_permissions", message)
 
     async def _run(self, job: Job, request: Request, reply: Connection, trace_id: str) -> None:
         terms = self._terms(request.headers.get("x-sandbox-fault"))

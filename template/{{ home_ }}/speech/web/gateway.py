@@ -135,7 +135,11 @@ class Gateway:
 
     async def usage(self, ask: "Ask") -> Answer:
         caller = self._door.caller(ask.headers, basic=True)
-        return said(await workers.fleet_usage(self._speech, None if caller.admin else caller.name))
+        whose = None if caller.admin else caller.name
+        if reading.wants_csv(ask.query, ask.headers):
+            table = await workers.fleet_table(self._speech, whose)
+            return told(table.encode(), "text/csv; charset=utf-8", 200, {"cache-control": "no-store"})
+        return said(await workers.fleet_usage(self._speech, whose))
 
     async def dashboard(self, ask: "Ask") -> Answer:
         self._door.at_the_screen(ask.headers)

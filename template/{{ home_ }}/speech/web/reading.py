@@ -6,7 +6,7 @@ What can't be read is *malformed* (422). A name that nobody knows keeps its text
 import json
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -38,6 +38,14 @@ def json_object(body: bytes) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise malformed("The body is not a JSON object")
     return {name: value for name, value in parsed.items() if value is not None}
+
+
+def wants_csv(pairs: Pairs, headers: Mapping[str, str]) -> bool:
+    """``?format=csv``, or ``Accept: text/csv`` where the query says nothing."""
+    wanted = dict(pairs).get("format") or ("csv" if headers.get("accept", "").startswith("text/csv") else "json")
+    if wanted not in ("csv", "json"):
+        raise malformed("format is csv or json")
+    return wanted == "csv"
 
 
 def query(pairs: Pairs) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from .. import usage
 from ..answers import CACHE_BACKEND
 from ..clock import today
+from ..diary import add
 from ..ledger import Row, Usage
 from ..wiring import SpeechClient
 
@@ -23,7 +24,7 @@ EVERY_NS = 10**9
 PATIENCE_S = 0.5  # a worker that is stuck is taken by its last word
 
 Told = dict[str, Any]
-"""at: nanoseconds; now: a client's snapshot; rows: its ledger's, where every process has a ledger of its own."""
+"""at: nanoseconds; now: a client's snapshot; rows: its ledger's, and days: its diary's, where each has its own."""
 
 
 async def fleet(client: SpeechClient) -> list[dict[str, Any]]:
@@ -34,10 +35,27 @@ async def fleet(client: SpeechClient) -> list[dict[str, Any]]:
 async def fleet_usage(client: SpeechClient, caller: str | None = None) -> dict[str, Any]:
     """``GET /usage`` of all workers together."""
     told = await _everybody(client)
-    ledger = client.policies.ledger
-    rows = _sum(told) if CACHE_BACKEND == "memory" else await ledger.rows()
+    rows, budgets = await _rows(client, told), client.policies.ledger.budgets
     now = together([worker["now"] for worker in told])
-    return usage.report(rows, budgets=ledger.budgets, day=today(), snapshot=now, caller=caller)
+    about = await _about(client, told, rows) if caller is None else None
+    return usage.report(rows, budgets=budgets, day=today(), snapshot=now, caller=caller, about=about)
+
+
+async def fleet_table(client: SpeechClient, caller: str | None = None) -> str:
+    """The same money as CSV."""
+    return usage.table(await _rows(client, await _everybody(client)), caller)
+
+
+async def _rows(client: SpeechClient, told: Sequence[Told]) -> dict[Row, Usage]:
+    return _sum(told) if CACHE_BACKEND == "memory" else await client.policies.ledger.rows()
+
+
+async def _about(client: SpeechClient, told: Sequence[Told], rows: dict[Row, Usage]) -> usage.About:
+    settings, diary = client.settings, client.diary
+    diary.account.look(settings, rows)
+    days = _days(told) if CACHE_BACKEND == "memory" else await diary.days()
+    models = client.house.rules.models
+    return usage.About(settings.tier, days, await diary.account.state(), models, settings.mode == "observe")
 
 
 async def post(client: SpeechClient, last: int) -> int:
@@ -52,7 +70,14 @@ async def publish(client: SpeechClient) -> Told:
     """Write this worker's file, if there is anybody to read it."""
     at = time.time_ns()
     rows = await client.policies.ledger.rows() if CACHE_BACKEND == "memory" else {}
-    told = {"at": at, "now": client.snapshot(), "rows": [[*row, vars(sums)] for row, sums in rows.items()]}
+    await client.diary.flush()  # so that others, who share its store, know of it
+    days = await client.diary.days() if CACHE_BACKEND == "memory" else {}
+    told = {
+        "at": at,
+        "now": client.snapshot(),
+        "rows": [[*row, vars(sums)] for row, sums in rows.items()],
+        "days": days,
+    }
     if client.settings.run_dir:
         _write(client.settings.run_dir / f"{os.getpid()}.json", json.dumps(told))
     return told
@@ -112,6 +137,13 @@ def _sum(told: Sequence[Told]) -> dict[Row, Usage]:
         for day, caller, model_id, sums in worker["rows"]:
             rows[Row(day, caller, model_id)] += Usage(**sums)
     return dict(rows)
+
+
+def _days(told: Sequence[Told]) -> dict[str, Counter[str]]:
+    days: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for worker in told:
+        add(days, worker["days"])
+    return days
 
 
 def together(snapshots: Sequence[dict[str, Any]]) -> dict[str, Any]:
