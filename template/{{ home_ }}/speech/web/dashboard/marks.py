@@ -25,19 +25,18 @@ def tag(name: str, *content: Cell, **attributes: str | float) -> Html:
     return Html(f"<{name}{''.join(named)}>{inside}</{name}>")
 
 
-def section(key: str, title: str, *content: Html, note: str = "", half: bool = False) -> Html:
-    """``half``: two of them stand beside each other where there is room."""
+def section(key: str, title: str, *content: Html, note: str = "", width: str = "whole") -> Html:
+    """*width* is whole, half or third of the page, where there is room."""
     heading, about = tag("h2", title, id=f"{key}-title"), tag("p", note, class_="note")
-    looks = f"{key} half" if half else key
-    return tag("section", heading, about, *content, class_=looks, aria_labelledby=f"{key}-title")
+    return tag("section", heading, about, *content, class_=f"{key} {width}", aria_labelledby=f"{key}-title")
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Html:
+def table(heads: Sequence[str], rows: Iterable[Sequence[Cell]], empty: str = "None yet.") -> Html:
     """The first cell names its row. Roles are spoken out: on a phone the rows are drawn as cards, not as a table."""
     top = tag("tr", *(tag("th", head, scope="col", role="columnheader") for head in heads), role="row")
     body = [tag("tr", *_cells(heads, row), role="row") for row in rows]
     if not body:
-        return tag("p", "Nothing yet.", class_="note")
+        return tag("p", empty, class_="note")
     parts = tag("thead", top, role="rowgroup"), tag("tbody", *body, role="rowgroup")
     return tag("table", *parts, role="table")
 
@@ -66,7 +65,9 @@ def whole(number: float) -> str:
 
 def percent(part: float, of: float) -> str:
     """To a tenth; none of what never happened."""
-    return f"{100 * part / of:.1f} %" if of else NONE
+    if not of:
+        return NONE
+    return "< 0.1 %" if 0 < part / of < 0.0005 else f"{100 * part / of:.1f} %"
 
 
 def seconds(value: float | None) -> str:
@@ -74,7 +75,9 @@ def seconds(value: float | None) -> str:
         return NONE
     if value < 1:
         return f"{1000 * value:.0f} ms"
-    return f"{value:.1f} s" if value < 60 else f"{value / 60:.1f} min"
+    if value < 60:
+        return f"{value:.1f} s"
+    return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:,.1f} h"
 
 
 def size(value: float) -> str:
@@ -86,10 +89,10 @@ def size(value: float) -> str:
 # --------------------------------------------------------------------------------------------------------------- charts
 
 
-def bar(used: float, limit: float) -> Html:
-    """How much of a limit is used. Its numbers stand beside it in words."""
+def bar(used: float, limit: float, full: str = "second") -> Html:
+    """How much of a limit is used, in another colour where that is all. Its numbers stand beside it in words."""
     share = min(1.0, used / limit) if limit else float(used > 0)
-    looks = "fill full" if share >= 1 else "fill"
+    looks = f"fill {full}" if share >= 1 else "fill"
     return _svg("bar", 100, 8, _rect("track", 0, 0, 100, 8), _rect(looks, 0, 0, 100 * share, 8), aria_hidden="true")
 
 

@@ -16,7 +16,7 @@ NUMBERS = ("answers", "characters", "heard", "credits", "cost")
 
 
 def alarms(budgets: Facts) -> Iterator[str]:
-    return (f"Spent: the budget of {budget}." for budget, state in _limits(budgets) if not state["left_usd"])
+    return (f"The budget of {budget} is spent." for budget, state in _limits(budgets) if not state["left_usd"])
 
 
 def _limits(budgets: Facts) -> Iterator[tuple[str, Facts]]:
@@ -29,12 +29,12 @@ def _limits(budgets: Facts) -> Iterator[tuple[str, Facts]]:
 
 def budgets(budgets: Facts) -> Html:
     rows = [
-        (name(budget), tag("span", f"{usd(state['spent_usd'])} of {usd(state['limit_usd'])}",
-                           bar(state["spent_usd"], state["limit_usd"])), usd(state["left_usd"]))
+        (name(budget), tag("span", f"{usd(state['spent_usd']).removesuffix(' USD')} of {usd(state['limit_usd'])}",
+                           bar(state["spent_usd"], state["limit_usd"], "bad")), usd(state["left_usd"]))
         for budget, state in _limits(budgets)
     ]  # fmt: skip
-    note = "Uncertain costs included." if rows else "No budget is set."
-    return section("budgets", "Budgets", table(("budget", "spent", "left"), rows), note=note, half=True)
+    told = table(("budget", "spent", "left"), rows, "None is set.")
+    return section("budgets", "Budgets", told, note="Uncertain costs count, too.", width="half")
 
 
 def days_left(forecast: Facts) -> str:
@@ -53,7 +53,7 @@ def credit(account: Facts) -> str:
 def account(account: Facts) -> Html:
     """What ElevenLabs says of the account. Whatever it doesn't is left out."""
     rows = [(key.replace("_", " "), _told(key, value)) for key, value in account.items() if value not in (None, "")]
-    return section("account", "Account at ElevenLabs", table(("what", "value"), rows), half=True)
+    return section("account", "Account", table(("what", "value"), rows, "ElevenLabs was not asked."), width="third")
 
 
 def _told(key: str, value: Any) -> str:
@@ -76,8 +76,8 @@ def days(rows: Sequence[Facts], today: str) -> Html:
     most, when = max(zip(costs, shown, strict=True))
     said = f"most {usd(most)} on {when}" if most else "nothing"
     chart = columns(f"Cost of each of the last {DAYS} days: {said}; today {usd(costs[-1])}", costs)
-    ends = tag("p", tag("span", shown[0]), tag("span", said), tag("span", "today"), class_="ends note")
-    return section("cost", f"Cost a day, {DAYS} days", chart, ends, half=True)
+    ends = tag("p", tag("span", shown[0]), tag("span", "today"), class_="ends note")
+    return section("cost", f"Cost a day, {DAYS} days", chart, ends, note=said.capitalize() + ".", width="half")
 
 
 def callers(rows: Sequence[Facts]) -> Html:

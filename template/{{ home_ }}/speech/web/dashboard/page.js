@@ -5,7 +5,7 @@
 const EVERY_MS = 2000, SLOWEST_MS = 60000, PATIENCE_MS = 10000, PAST_MS = 120000;
 const ADDRESS = location.origin + location.pathname; // location.href may hold a password, which fetch refuses
 const state = document.getElementById("state"), pause = document.getElementById("pause"), past = new Map();
-let timer, asking = false, waitMs = EVERY_MS;
+let timer, asking = false, waitMs = EVERY_MS, heard = new Date();
 
 function become(here, there) {
   if (here.nodeType === Node.TEXT_NODE) {
@@ -63,11 +63,11 @@ async function poll() {
     if (!answer.ok) throw new Error(answer.status);
     const next = new DOMParser().parseFromString(await answer.text(), "text/html");
     become(document.querySelector("main"), rememberAll(next.querySelector("main")));
-    waitMs = EVERY_MS;
+    [waitMs, heard] = [EVERY_MS, new Date()];
     if (watching()) say("Live");
   } catch {
     waitMs = Math.min(2 * waitMs, SLOWEST_MS);
-    say("No answer: these numbers are old. Trying again.", true);
+    say(`No answer since ${heard.toLocaleTimeString()}: trying again.`, true);
   } finally {
     asking = false;
   }

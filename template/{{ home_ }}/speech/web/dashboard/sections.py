@@ -35,9 +35,14 @@ def main(usage: Facts, day: str, clock: str) -> Html:
         money.account(usage.get("account") or {}),
         service.store(now["store"]),
         money.sums(by),
-        tag("p", f"As of {clock} UTC, {day}. Money is what the ledger keeps, by days and months of UTC; "
-            "counts and times are since this service was started.", class_="note"),
-    )  # fmt: skip
+        _foot(day, clock),
+    )
+
+
+def _foot(day: str, clock: str) -> Html:
+    money = f"As of {clock} UTC, {day}. Money is what the ledger keeps, by days and months of UTC; "
+    told = "counts and times are since this service was started. The same as data: "
+    return tag("p", money + told, tag("a", "usage", href="usage"), ".", class_="note")
 
 
 def _counts(counters: Sequence[Any]) -> Counts:

@@ -16,10 +16,10 @@ LATCHED = {
     "quota": "The account is out of credits: calls fail at once, but for one try a minute.",
 }
 SHARING = {
-    "joined": "shared with all processes",
+    "joined": "with all processes",
     "idle": "not used yet",
-    "learning": "joining: what the others hold is not known yet",
-    "alone": "alone: every process goes on by itself",
+    "learning": "joining",
+    "alone": "alone",
 }
 
 
@@ -73,7 +73,7 @@ def speed(histograms: Sequence[Any]) -> Html:
     for what, labels, times in histograms:
         if what in ("first_byte_s", "last_byte_s"):
             models.setdefault(labels["model"], {})[what] = times["buckets"]
-    heads = ("model", "calls", "first byte p50", "first byte p95", "last byte p50", "last byte p95", "50 ms to 2 min")
+    heads = ("model", "calls", "first byte p50", "first byte p95", "last byte p50", "last byte p95", "p50 to p95")
     times = table(heads, [_model(model, buckets) for model, buckets in sorted(models.items())])
     return section("speed", "ElevenLabs' time to answer", times, note=keys("first byte", "last byte", dashed=False))
 
@@ -110,10 +110,10 @@ def errors(outcomes: Counter[str], refusals: Counter[str]) -> Html:
     """Requests, by what their callers heard."""
     asked = sum(outcomes.values())
     rows = [
-        (_words(code), "refused here" if code in refusals else "not served", whole(number), percent(number, asked))
+        (_words(code), "refused here" if code in refusals else "failed", whole(number), percent(number, asked))
         for code, number in failed(outcomes).most_common()
     ]
-    return section("errors", "Requests that failed", table(("error", "how", "times", "share"), rows), half=True)
+    return section("errors", "Requests that failed", table(("error", "how", "times", "share"), rows), width="half")
 
 
 def attempts(upstream_errors: Counter[str], retries: Counter[str]) -> Html:
@@ -121,7 +121,7 @@ def attempts(upstream_errors: Counter[str], retries: Counter[str]) -> Html:
     rows = [(_words(code), "failed", whole(number)) for code, number in upstream_errors.most_common()]
     rows += [(_words(code), "tried again", whole(number)) for code, number in retries.most_common()]
     made = table(("at ElevenLabs", "what", "times"), rows)
-    return section("attempts", "Attempts that failed", made, half=True)
+    return section("attempts", "Attempts that failed", made, width="half")
 
 
 def _words(code: str) -> str:
@@ -147,12 +147,13 @@ def cache(now: Facts, counts: Counts) -> Html:
     )  # fmt: skip
     spared = sum(counts["saved_bytes"].values())
     told = f"{size(spared)} of audio that ElevenLabs was not asked for" if spared else ""
-    return section("cache", "Audio cache", room, table(("result", "texts", "share"), rows), note=told, half=True)
+    return section("cache", "Audio cache", room, table(("result", "texts", "share"), rows), note=told, width="third")
 
 
 def store(parts: Mapping[str, str]) -> Html:
     rows = [(part, _sharing(state)) for part, state in parts.items()]
-    return section("store", "Shared between processes", table(("part", "state"), rows), half=True)
+    told = table(("part", "state"), rows, "Nothing is: each process has its part of the plan.")
+    return section("store", "Shared", told, width="third")
 
 
 def _sharing(state: str) -> str:
