@@ -2,7 +2,6 @@
 
 import html
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -38,10 +37,10 @@ def snapshot(meter: Meter, **more: Any) -> dict[str, Any]:
     } | more  # fmt: skip
 
 
-def drawn(rows: Any = ROWS, budgets: Budgets = Budgets(), meter: Meter | None = None, **more: Any) -> str:
+def drawn(rows: Any = ROWS, budgets: Budgets | None = None, meter: Meter | None = None, **more: Any) -> str:
     """The page of this usage; ``now`` and other keys of it may be given."""
     now = snapshot(meter or Meter(), **more.pop("now", {}))
-    usage = report(rows, budgets=budgets, day=DAY, snapshot=now)
+    usage = report(rows, budgets=budgets or Budgets(), day=DAY, snapshot=now)
     return dashboard.page(usage | more, DAY).body.decode()
 
 
@@ -64,13 +63,7 @@ def test_nothing_happened_yet() -> None:
     """Every section is there, and says that it is empty."""
     seen = words(drawn({}))
     assert "Cost today 0.00 USD" in seen and "Errors – 0 of 0 requests" in seen and "Credit left –" in seen
-    for title in (
-        "Pools",
-        "Advice",
-        "Callers who cost most None yet.",
-        "Budgets Uncertain costs count, too. None is set.",
-    ):
-        assert title in seen
+    assert "Callers who cost most None yet." in seen and "Budgets Uncertain costs count, too. None is set." in seen
     assert "in flight waiting" in seen and "0 of 10" in seen
 
 
@@ -124,13 +117,8 @@ def test_a_spent_budget_is_an_alarm() -> None:
 
 def test_the_account_is_told_or_why_it_is_not() -> None:
     """A key that may only speak can't read it."""
-    told = {
-        "credits_used": 54321,
-        "credits_limit": 100000,
-        "resets_at": 1796083200,
-        "drift_credits": 12,
-        "why_not": None,
-    }
+    told: dict[str, Any] = {"credits_used": 54321, "credits_limit": 100000, "resets_at": 1796083200}
+    told |= {"drift_credits": 12, "why_not": None}
     seen = words(drawn(account=told, forecast={"month_usd": 1.0, "days_of_credit_left": 12.4}))
     assert "Credit left 12 days 54,321 of 100,000 credits used" in seen
     assert "resets at 2026-12-01 00:00 UTC" in seen and "drift credits 12" in seen
@@ -188,13 +176,11 @@ def test_every_chart_has_words() -> None:
     assert " style=" not in page and " onclick" not in page
 
 
-def colours() -> Iterator[tuple[str, dict[str, str]]]:
-    """By scheme, as page.css names them; dark is what differs from light."""
-    css = dashboard._read("page.css")
-    light, dark = (
-        dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)) for block in re.findall(r":root \{(.*?)\}", css, re.S)
-    )
-    yield from (("light", light), ("dark", light | dark))
+def colours() -> list[dict[str, str]]:
+    """Light and dark, as page.css names them."""
+    blocks = re.findall(r":root \{(.*?)\}", drawn({}), re.DOTALL)
+    light, dark = (dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)) for block in blocks)
+    return [light, light | dark]
 
 
 def luminance(colour: str) -> float:
@@ -208,8 +194,8 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-@pytest.mark.parametrize(("scheme", "of"), colours())
-def test_colours_can_be_told_apart(scheme: str, of: dict[str, str]) -> None:
+@pytest.mark.parametrize("of", colours(), ids=["light", "dark"])
+def test_colours_can_be_told_apart(of: dict[str, str]) -> None:
     """WCAG AA: 4.5 for words, 3 for what is drawn, on whatever it stands."""
     for ink in ("ink", "quiet", "bad"):
         assert all(contrast(of[ink], of[paper]) >= 4.5 for paper in ("paper", "card")), ink
