@@ -1,4 +1,4 @@
-"""A real Chromium without a screen, driven by chromedriver's own HTTP: WebDriver and the DevTools protocol, no library."""
+"""A real Chromium without a screen, driven by chromedriver's own HTTP: no library is needed for that."""
 
 import base64
 import json
@@ -18,8 +18,8 @@ FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
+PROBES = Path(__file__).with_suffix(".js").read_text("utf-8")
 PATIENCE_S = 60
-ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 WIDE, PHONE = (1280, 900), (360, 740)
 
 
@@ -40,8 +40,8 @@ class Browser(NamedTuple):
         self.command("url", url=url)
 
     def run(self, script: str, *args: Any) -> Any:
-        """What the function body *script* returns."""
-        return self.command("execute/sync", script=script, args=list(args))
+        """What the function body *script* returns; ``browsing.js`` lends it its functions."""
+        return self.command("execute/sync", script=PROBES + script, args=list(args))
 
     def until(self, script: str, *args: Any) -> Any:
         """What *script* returns, as soon as that is truthy."""
@@ -64,6 +64,15 @@ class Browser(NamedTuple):
     def press(self, key: str) -> None:
         downs = [{"type": kind, "value": key} for kind in ("keyDown", "keyUp")]
         self.command("actions", actions=[{"type": "key", "id": "keyboard", "actions": downs}])
+
+    @contextmanager
+    def another_tab(self) -> Iterator[None]:
+        """In front of this one."""
+        here = self.session.get("window").json()["value"]
+        self.command("window", handle=self.command("window/new", type="tab")["handle"])
+        yield
+        self.session.delete("window")
+        self.command("window", handle=here)
 
     def screenshot(self, file: Path) -> None:
         """All of the page, not only what is in the window."""
