@@ -103,9 +103,9 @@ def open_breaker() -> dict[str, Any]:
 def test_what_is_wrong_stands_first(now: dict[str, Any], alarm: str) -> None:
     """One line each, announced by screen readers; and none of it when all is well."""
     page = drawn(now=now)
-    [alarms] = re.findall(r'<ul class="alarms" role="status">(.*?)</ul>', page)
-    assert alarm in alarms and alarms.count("<li>") == 1
-    assert '<ul class="alarms" role="status"></ul>' in drawn()
+    [alarms] = re.findall(r'<div class="alarms" role="status">(.*?)</div>', page)
+    assert alarm in alarms and alarms.count("<p>") == 1
+    assert '<div class="alarms" role="status"></div>' in drawn()
 
 
 def test_a_spent_budget_is_an_alarm() -> None:

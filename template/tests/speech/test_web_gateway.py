@@ -402,6 +402,8 @@ def test_the_dashboard_needs_no_third_party_and_no_script(http: httpx.Client) ->
     """A browser asks for the key; what the page runs is named by its hash, and numbers are there without it."""
     asked = http.get("/dashboard", headers={"xi-api-key": ""})
     assert asked.status_code == 401 and asked.headers["www-authenticate"].startswith("Basic ")
+    again = http.get("/dashboard", headers={"xi-api-key": "", "x-requested-with": "dashboard"})
+    assert again.status_code == 401 and "www-authenticate" not in again.headers
     page = http.get("/dashboard", headers={"xi-api-key": ""}, auth=("anybody", ADMIN))
     policy = page.headers["content-security-policy"]
     for tag in ("script", "style"):

@@ -65,7 +65,10 @@ class Doorkeeper:
         try:
             return self.admin(headers, basic=True)
         except UnknownCaller as unknown:
-            unknown.challenge = 'Basic realm="speech", charset="UTF-8"'
+            if not headers.get(
+                "x-requested-with"
+            ):  # the open page asks so: there a window would pop up again and again
+                unknown.challenge = 'Basic realm="speech", charset="UTF-8"'
             raise
 
 

@@ -74,10 +74,10 @@ def days(rows: Sequence[Facts], today: str) -> Html:
     shown = [(end - datetime.timedelta(days=n)).isoformat() for n in reversed(range(DAYS))]
     costs = [spent.get(day, 0.0) for day in shown]
     most, when = max(zip(costs, shown, strict=True))
-    said = f"most {usd(most)} on {when}" if most else "nothing"
-    chart = columns(f"Cost of each of the last {DAYS} days: {said}; today {usd(costs[-1])}", costs)
+    said = f"{usd(most)} on {when}" if most else "nothing"
+    chart = columns(f"Cost of each of the last {DAYS} days: most {said}; today {usd(costs[-1])}", costs)
     ends = tag("p", tag("span", shown[0]), tag("span", "today"), class_="ends note")
-    return section("cost", f"Cost a day, {DAYS} days", chart, ends, note=said.capitalize() + ".", width="half")
+    return section("cost", f"Cost a day, {DAYS} days", chart, ends, note=f"Most: {said}.", width="half")
 
 
 def callers(rows: Sequence[Facts]) -> Html:

@@ -4,6 +4,7 @@
 // last two minutes.
 const EVERY_MS = 2000, SLOWEST_MS = 60000, PATIENCE_MS = 10000, PAST_MS = 120000;
 const ADDRESS = location.origin + location.pathname; // location.href may hold a password, which fetch refuses
+const ASKS = { "x-requested-with": "dashboard" }; // then a key that was changed is refused, and no window asks for another
 const state = document.getElementById("state"), pause = document.getElementById("pause"), past = new Map();
 let timer, asking = false, waitMs = EVERY_MS, heard = new Date();
 
@@ -57,8 +58,7 @@ async function poll() {
   if (asking || !watching()) return;
   asking = true;
   try {
-    const answer = await fetch(ADDRESS, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
-    // Then no more: the browser would ask for the key every two seconds.
+    const answer = await fetch(ADDRESS, { cache: "no-store", headers: ASKS, signal: AbortSignal.timeout(PATIENCE_MS) });
     if (answer.status === 401 || answer.status === 403) return say("The key is not accepted any more: reload the page.", true);
     if (!answer.ok) throw new Error(answer.status);
     const next = new DOMParser().parseFromString(await answer.text(), "text/html");

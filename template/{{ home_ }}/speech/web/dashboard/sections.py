@@ -21,7 +21,7 @@ def main(usage: Facts, day: str, clock: str) -> Html:
     alarms = (*service.alarms(now), *money.alarms(usage["budgets"]))
     return tag(
         "main",
-        tag("ul", *(tag("li", word) for word in alarms), class_="alarms", role="status"),
+        tag("div", *(tag("p", word) for word in alarms), class_="alarms", role="status"),
         _figures(usage, day, counts),
         service.pools(now),
         _advice(usage["advice"]),

@@ -61,7 +61,7 @@ def _pool(pool: str, now: Facts) -> Sequence[str]:
 def _breaker(now: Facts) -> str:
     if now["state"] == "closed":
         return "closed"
-    again = f", next try in {now['retry_after_s']:.0f} s" if now["retry_after_s"] else ""
+    again = f", next try in {now['retry_after_s']:.0f} s" if now["retry_after_s"] else ", the next call is a try"
     return tag("span", now["state"].replace("_", " ") + again, class_="bad")
 
 
