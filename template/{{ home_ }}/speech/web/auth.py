@@ -65,9 +65,7 @@ class Doorkeeper:
         try:
             return self.admin(headers, basic=True)
         except UnknownCaller as unknown:
-            if not headers.get(
-                "x-requested-with"
-            ):  # the open page asks so: there a window would pop up again and again
+            if not headers.get("x-requested-with"):  # so asks the open page, where a window would pop up forever
                 unknown.challenge = 'Basic realm="speech", charset="UTF-8"'
             raise
 

@@ -141,7 +141,7 @@ def cache(now: Facts, counts: Counts) -> Html:
     looked = sum(results.values())
     rows = [(_words(how), whole(number), percent(number, looked)) for how, number in results.most_common()]
     room = (
-        tag("p", f"{size(now['bytes'])} of {size(now['bytes_max'])} in {whole(now['entries'])} recordings",
+        tag("p", f"{size(now['bytes'])} of {size(now['bytes_max'])}, recordings: {whole(now['entries'])}",
             bar(now["bytes"], now["bytes_max"]))
         if now else tag("p", "The cache does not answer at present.", class_="note")
     )  # fmt: skip
