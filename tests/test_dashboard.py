@@ -288,6 +288,8 @@ def test_nothing_happened_yet(renders: Renders, tmp_path: Path, browser: Browser
             browser.screenshot(shots / "draining.png")
             assert slow.result() == 200
         browser.until("return state().startsWith('No answer since ')")
+        red, green, _ = browser.run("return getComputedStyle(document.getElementById('state')).color.match(/\\d+/g)")
+        assert int(red) > 2 * int(green)
         browser.screenshot(shots / "no-answer.png")
         assert browser.run("return figure('Answers')") == "1", "what was known stays"
         port = service.url.rpartition(":")[2]
