@@ -143,7 +143,7 @@ class Gateway:
 
     async def dashboard(self, ask: "Ask") -> Answer:
         self._door.at_the_screen(ask.headers)
-        return dashboard.page(await workers.fleet_usage(self._speech))
+        return dashboard.page(await workers.fleet_usage(self._speech), today())
 
 
 class Ask(NamedTuple):
