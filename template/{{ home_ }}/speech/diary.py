@@ -149,7 +149,7 @@ class Diary:
             return {}
 
     async def aclose(self) -> None:
-        if not self._speech.house.enforce:
+        if self._speech.settings.mode == "observe":
             saved, seen = self._speech.policies.meter.totals()[SAVED], self._of_the_meter()
             logger.warning("observed in all: %g credits saved, %s", saved, json.dumps(seen))
         if self._timer:
