@@ -36,7 +36,7 @@ STORED = services(("django", "redis", "none"), ("flask", "disk", "prometheus"))
 CROSSED = services(("flask", "redis", "prometheus"), ("litestar", "disk", "none"), ("none", "memory", "none"))
 FEW = WHOLE + STORED + CROSSED
 MEET = "web or blocking or commands or whole_path"  # where a framework meets a backend
-KEEP = f"{MEET} or store or claims or cache or ledger"
+KEEP = f"{MEET} or store or claims or cache or ledger or diary or reconciling"
 GATEWAYS = [row for row in FEW if row["framework"] != "none"]
 
 

@@ -164,7 +164,7 @@ async def test_every_metric_arrives(collector: Collector, speech_sandbox: Sandbo
     async with SpeechClient.from_env() as speech:
         await everything(speech, speech_sandbox)
     last = list(series(speech.snapshot()))
-    assert {name for name, *_ in last} | {"store"} == set(METRICS)
+    assert {name for name, *_ in last} | {"store", "observed", "observed_saved_credits"} == set(METRICS)
     for name, labels, value in last:
         if METRICS[name][0] == "histogram":
             value = value["count"], pytest.approx(value["sum"]), value["buckets"], BUCKETS
@@ -418,7 +418,7 @@ def test_a_process_ends_at_once_whatever_the_collector_does(
     assert done.returncode == 0 and collector.named("speech.request") and collector.value("limit", pool="flash") == 10
     collector.delay_s = 600.0
     done = subprocess.run(argv, env=environ(), capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0 and done.stdout.startswith("miss")
+    assert done.returncode == 0 and done.stdout.startswith(("miss", "hit"))  # a store may have kept it
 
 
 # --------------------------------------------------------------------------------------------------------- the service
