@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from load import CALLER, SECRET, everything, outcome
+from load import BOOKS, CALLER, OBSERVED, SECRET, everything, outcome
 
 from speech import SpeechClient
 from speech.answers import CACHE_BACKEND
@@ -31,6 +31,7 @@ VALUES = {
     "why": {"key", "quota"},
     "part": {"slots", "money", "audio"},
     "what": {"queued", "hit", *STATUS},
+    "budget": {"daily", "monthly"},
 }
 
 
@@ -49,8 +50,7 @@ async def test_every_metric_moves_and_is_labelled_as_promised(
     moved = {name: labels for name, labels, value in _series(speech) if value}
     never = {"latch"} | ({"store"} if CACHE_BACKEND == "memory" else set())  # nothing is shared there
     at_rest = {"queued", "in_flight", "flights"}
-    observing = {"observed", "observed_saved_credits"}  # test_diary has a client in that mode
-    assert set(METRICS) - set(moved) == never | at_rest | observing
+    assert set(METRICS) - set(moved) == never | at_rest | BOOKS | OBSERVED
     for name, labels, _ in _series(speech):
         assert list(labels) == METRICS[name][3:], name
         assert all(value in VALUES[label] for label, value in labels.items()), (name, labels)

@@ -7,7 +7,8 @@ import pytest
 from scripted import Scene, Script
 
 from speech.ledger import Budgets, Row, Usage
-from speech.usage import About, report, table
+from speech.meter import METRICS
+from speech.usage import About, gauges, report, table
 
 NUMBERS = {"credits", "uncertain_credits", "cost_usd", "characters", "stt_seconds", "requests", "saved_credits"}
 ROWS = {
@@ -111,6 +112,19 @@ def test_csv_has_every_row_and_no_formula() -> None:
     )
     assert lines[1] == "2026-10-31,anna,flash,500,0,0.04,0.0,1000,0.0,1,0" and lines[-1].startswith("2026-11-11,'=1+1,")
     assert table(ROWS, "bert").count("\n") == 2
+
+
+def test_an_exporter_hears_of_budgets_and_credits() -> None:
+    """By the names of ``metrics.json``; what is not set or not known is no series, and a caller no label."""
+    said = told(about=About("creator"))
+    rows = {(name, *labels.values()): value for name, labels, value in gauges(said)}
+    assert rows == {
+        ("budget_limit_usd", "daily"): 1.5, ("budget_spent_usd", "daily"): 1.2,
+        ("budget_limit_usd", "monthly"): 4.0, ("budget_spent_usd", "monthly"): 1.5,
+        ("forecast_usd",): 4.5, ("credits_left",): 121_000 - 120, ("renewal_days",): 21,
+    }  # fmt: skip
+    assert all(list(labels) == METRICS[name][3:] for name, labels, _ in gauges(said))
+    assert {name for name, *_ in gauges(told(budgets=Budgets()))} == {"forecast_usd", "renewal_days"}
 
 
 def test_a_caller_sees_what_is_his() -> None:

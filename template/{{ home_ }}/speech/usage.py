@@ -76,6 +76,16 @@ def _cell(text: str) -> str:
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text
 
 
+def gauges(told: Facts) -> Iterator[tuple[str, dict[str, str], float]]:
+    """Of a report of all, what an exporter tells too, in the names of ``metrics.json``. A caller is no label."""
+    for name in [name for name in ("daily", "monthly") if name in told["budgets"]]:
+        for amount in ("limit_usd", "spent_usd"):
+            yield f"budget_{amount}", {"budget": name}, told["budgets"][name][amount]
+    names = {"forecast_usd": "month_usd", "credits_left": "credits_left", "renewal_days": "days_to_renewal"}
+    known = ((name, told["forecast"].get(fact)) for name, fact in names.items())
+    yield from ((name, {}, value) for name, value in known if value is not None)
+
+
 def _numbers(sums: Usage) -> dict[str, float]:
     return {name: round(value, 6) for name, value in vars(sums).items() if name != "uncertain_usd"}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 def series(snapshot: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str], Any]]:
     """Name, labels and value; a histogram's value is what ``Meter.snapshot`` says of it."""
-    yield from (*snapshot["meter"]["counters"], *snapshot["meter"]["histograms"])
+    yield from (*snapshot["meter"]["counters"], *snapshot["meter"]["histograms"], *snapshot.get("money", ()))
     yield from (("flights", {}, snapshot["flights"]), ("retry_budget", {}, snapshot["retry"]["budget"]))
     yield from (("latch", {"why": why}, why == snapshot["latch"]["why"]) for why in ("key", "quota"))
     yield from (("store", {"part": part}, state in ("joined", "idle")) for part, state in snapshot["store"].items())
