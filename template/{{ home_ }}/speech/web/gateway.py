@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from .. import answers, usage
+from .. import answers
 from ..clock import today
 from ..errors import SpeechError
 from ..listening import Listening
@@ -131,8 +131,7 @@ class Gateway:
         self._door.admin(ask.headers)
         if not (render := getattr(answers.exporter, "render", None)):  # another one waits for nobody to ask
             raise wire.Stray(404)
-        report = await workers.fleet_usage(self._speech)
-        return told(*render(report["now"] | {"money": usage.gauges(report)}))
+        return told(*render(await workers.fleet_metrics(self._speech)))
 
     async def usage(self, ask: "Ask") -> Answer:
         caller = self._door.caller(ask.headers, basic=True)

@@ -21,6 +21,7 @@ from ..ledger import Row, Usage
 from ..wiring import SpeechClient
 
 EVERY_NS = 10**9
+BOOKS_S = 2.0  # of a scrape that may take ten
 PATIENCE_S = 0.5  # a worker that is stuck is taken by its last word
 
 Told = dict[str, Any]
@@ -56,6 +57,18 @@ async def _about(client: SpeechClient, told: Sequence[Told], rows: dict[Row, Usa
     days = _days(told) if CACHE_BACKEND == "memory" else await diary.days()
     models = client.house.rules.models
     return usage.About(settings.tier, days, await diary.account.state(), models, settings.mode == "observe")
+
+
+async def fleet_metrics(client: SpeechClient) -> dict[str, Any]:
+    """For ``GET /metrics``: the snapshot of all, and of the books what they tell in time.
+
+    A store that is away takes the books with it, and must not take the metrics that say so.
+    """
+    try:
+        report = await asyncio.wait_for(fleet_usage(client), BOOKS_S)
+    except Exception:  # whatever a store raises; that it is away is in the log already
+        return together(await fleet(client))
+    return {**report["now"], "money": list(usage.gauges(report))}
 
 
 async def post(client: SpeechClient, last: int) -> int:
