@@ -9,7 +9,13 @@ from speech.testing.plugin import SandboxThread
 
 FLASH = "eleven_flash_v2_5"
 SECRET = "A sentence that nobody but the voice may know."
-BOOKS = {"budget_limit_usd", "budget_spent_usd", "forecast_usd", "credits_left", "renewal_days"}  # told by /metrics alone
+BOOKS = {
+    "budget_limit_usd",
+    "budget_spent_usd",
+    "forecast_usd",
+    "credits_left",
+    "renewal_days",
+}  # told by /metrics alone
 OBSERVED = {"observed", "observed_saved_credits"}  # in that mode alone: test_diary
 CALLER = "a-tenant-whose-name-is-nobodys-business"
 

@@ -159,7 +159,6 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 # ------------------------------------------------------------------------------------------------------------ metrics
 
 
-
 async def test_every_metric_arrives(collector: Collector, speech_sandbox: SandboxThread) -> None:
     """With the value of the last snapshot, by kind, unit, sentence and labels, in the buckets of the meter."""
     async with SpeechClient.from_env() as speech:

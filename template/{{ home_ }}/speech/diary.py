@@ -118,7 +118,7 @@ class Diary:
         if isinstance(error, Overloaded) and error.code in ("queue_full", "deadline_unreachable"):
             self._count(f"refused/{self._pool(listening)}/{self._enough(listening, error)}")
         if listening.credits and (kept_as := listening.key or listening.kept_as):
-            if self._speech.house.enforce:
+            if self._speech.settings.mode == "enforce":
                 self._paid(kept_as, listening.request.characters)
             elif listening.terms.cache == "use" and self._shelf.has(kept_as, _bytes(listening)):
                 self._speech.policies.meter.observed("hit")
@@ -211,7 +211,7 @@ class Diary:
 
     def _observe(self) -> None:
         """What the meter counted since we looked last."""
-        if self._speech.house.enforce:
+        if self._speech.settings.mode == "enforce":
             return
         seen = Counter({f"observed/{what}": number for what, number in self._of_the_meter().items()})
         seen["observed/credits"] = self._speech.policies.meter.totals()[SAVED]  # type: ignore[assignment]
