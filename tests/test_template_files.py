@@ -54,7 +54,7 @@ def test_every_excluded_name_exists() -> None:
     folder = ROOT / "template"
     for answers in OFFERED:
         gateway = answers["framework"] != "none" and answers.get("gateway", True)
-        for line in block.render(answers, gateway_=gateway, home_="{{ home_ }}").splitlines():
+        for line in block.render(answers, gateway_=gateway, deploy_=False, home_="{{ home_ }}").splitlines():
             name = line.removeprefix("/")
 
             assert [*folder.glob(name), *folder.glob(f"{name}.jinja")], line
