@@ -1,11 +1,12 @@
-"""docs/metrics.md says of every metric what metrics.json says."""
+"""speech/README.md, the operator's page: every metric, alert and variable, and none that isn't there."""
 
 import json
 import re
 
+import yaml
 from rendering import ROOT, SPEECH
 
-PAGE = (ROOT / "docs/metrics.md").read_text("utf-8")
+PAGE = (SPEECH / "README.md").read_text("utf-8")
 
 
 def rows(first: str) -> list[list[str]]:
@@ -54,3 +55,32 @@ def test_every_attribute_of_a_span_is_on_the_page() -> None:
     names = set(re.findall(r'"((?:gen_ai|speech|error)\.[a-z_.]+)"', code)) | {f"speech.{n}" for n in told[1].split()}
 
     assert {name for name in names if f"`{name}`" not in PAGE} == set()
+
+
+def test_every_alert_is_on_the_page() -> None:
+    """Each leads to its own heading, and no heading is of an alert that is gone."""
+    rules = yaml.safe_load((ROOT / "template/ops/prometheus/rules.yml").read_text("utf-8"))
+    alerts = [rule for group in rules["groups"] for rule in group["rules"]]
+    headings = re.findall(r"^### (Alert \w+)$", PAGE, re.M)
+
+    assert headings == [f"Alert {rule['alert']}" for rule in alerts]
+    assert [rule["annotations"]["runbook"].partition("#")[2] for rule in alerts] == [
+        heading.lower().replace(" ", "-") for heading in headings
+    ]
+
+
+def test_every_alert_says_what_to_do() -> None:
+    """At 3 a.m. nobody wants to know why alone."""
+    told = re.split(r"^### Alert ", PAGE.partition("## Alerts")[2].partition("## Variables")[0], flags=re.M)[1:]
+
+    assert [one.split()[0] for one in told if "**Do:**" not in one] == []
+
+
+def test_every_variable_is_on_the_page() -> None:
+    """Those of the settings, and of a secret the twin that names a file."""
+    source = (SPEECH / "settings.py").read_text("utf-8")
+    names = re.findall(r'_var\("([A-Z_]+)"', source)
+    secrets = re.findall(r'_var\("([A-Z_]+)".*secret=True', source)
+
+    assert {row[0].strip("`") for row in rows("variable")} == set(names)
+    assert {name for name in secrets if f"`{name}_FILE`" not in PAGE} == set()
