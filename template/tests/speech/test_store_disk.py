@@ -366,6 +366,39 @@ async def test_many_puts_reach_the_index_in_bulk(root: Path) -> None:
     await other.close()
 
 
+async def test_short_ones_never_fill_more_than_there_is(root: Path) -> None:
+    """Neither before the index hears of them: what may be new is kept free."""
+    stores = opened(root, bytes_max=100_000)
+    for number in range(300):
+        await stores.audio.put(key(number), Kept(b"x" * 400, {}))
+        assert stored(root) <= 100_000
+    assert 98_000 < stored(root)
+    await stores.close()
+
+
+def stored(root: Path) -> int:
+    return sum(path.stat().st_size for path in (root / "audio").glob("*.audio"))
+
+
+async def test_what_is_left_to_tell_is_told_at_the_end(root: Path) -> None:
+    """The next process needn't look for it in the folder."""
+    stores, other = opened(root), opened(root)
+    await stores.audio.put(key(1), ENTRY)
+    await stores.close()
+    assert (await other.audio.stats())["entries"] == 1
+    await other.close()
+
+
+async def test_an_old_word_says_nothing_of_a_new_file(root: Path) -> None:
+    """Two wrote the same, and the first one's word comes last: what counts is what lies there."""
+    stores, other = opened(root), opened(root)
+    await stores.audio.put(key(1), Kept(b"short", {}))
+    await other.audio.put(key(1), Kept(b"x" * 9000, {}))
+    assert (await stores.audio.stats())["bytes"] == stored(root)
+    await stores.close()
+    await other.close()
+
+
 async def test_what_was_purged_elsewhere_does_not_come_back(root: Path) -> None:
     """Its row was still to be written when its file went."""
     stores, other = opened(root), opened(root)

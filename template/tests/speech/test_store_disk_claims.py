@@ -1,6 +1,7 @@
 """What is paid for once by all processes of a host, and how many requests a caller has in all of them."""
 
 import asyncio
+import errno
 import fcntl
 import os
 import shutil
@@ -192,6 +193,20 @@ async def test_where_nothing_can_be_locked_everybody_pays(opened: Open, root: Pa
     a = opened().audio
     async with a.claim(key(1)) as first, a.claim(key(1)) as second:
         assert (None, None) == (first, second)
+
+
+async def test_without_hard_links_everybody_pays(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FAT, exFAT and some of the folders that a virtual machine shares: audio is kept all the same."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    a = opened().audio
+    async with a.claim(key(1)) as first, a.claim(key(1)) as second:
+        assert (None, None) == (first, second)
+        await a.put(key(1), ENTRY)
+    assert await a.get(key(1)) is not None
 
 
 SPEAK = """

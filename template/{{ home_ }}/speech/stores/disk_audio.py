@@ -23,7 +23,7 @@ HEADER = struct.Struct(">4sIQd")  # magic, bytes of meta, bytes of audio, born (
 CRC = struct.Struct(">I")  # of all that precedes it
 INLINE_MAX = 256 * 1024  # bytes: below, a thread takes longer than the reading, or the writing
 UNTOLD_MAX = 100  # puts, or hits, before the index hears of them
-BEHIND = 0.01  # of all bytes may be new before the index hears of them: so much too many, for each process
+BEHIND = 0.01  # of all bytes may be new before the index hears of them, so as many are kept free
 SWEEP_S = 600.0
 TMP_S = 60.0  # older, and its writer is dead
 TOLD_S = 1.0  # for which the index need not be asked again how much there is
@@ -40,12 +40,9 @@ CREATE TRIGGER IF NOT EXISTS went AFTER DELETE ON entries
 """
 
 
-class Row(NamedTuple):
-    """Of the index."""
+class New(NamedTuple):
+    """What the index is still to hear of."""
 
-    key: str
-    size: int
-    used: float
     born: float
     voice: str | None
 
@@ -59,8 +56,9 @@ class DiskAudio:
     def __init__(self, root: Path, bytes_max: int, age_s_max: float, wall: Callable[[], float] = time.time) -> None:
         self._folder, self._index = root / "audio", Database(root, "audio/index.sqlite", INDEX)
         self._bytes_max, self._age_s_max, self._wall = bytes_max, age_s_max, wall
+        self._room = (1 - BEHIND) * bytes_max
         self._heard: dict[str, float] = {}
-        self._came: dict[str, Row] = {}
+        self._came: dict[str, New] = {}
         self._behind = 0  # bytes of these
         self._hits = 0
         self._size, self._told_at = (0, 0), float("-inf")  # entries and bytes, as the index has them
@@ -68,6 +66,9 @@ class DiskAudio:
         self._claims = Claims(root)
 
     def close(self) -> None:
+        if self._came:
+            with suppress(OSError, sqlite3.Error):  # then a sweep finds them
+                self._catch_up()
         self._claims.close()
         self._index.close()
 
@@ -89,7 +90,7 @@ class DiskAudio:
             await asyncio.to_thread(self._sweep)
         born, path = self._wall(), self._path(key)
         raw = _encode(kept, born)
-        if len(raw) > self._bytes_max:
+        if len(raw) > self._room:
             return
         known = path.exists()
         if len(raw) <= INLINE_MAX:
@@ -97,8 +98,8 @@ class DiskAudio:
         else:
             await asyncio.to_thread(_write, path, raw)
         self._behind += len(raw)
-        self._came[key] = Row(key, len(raw), born, born, kept.meta.get("voice_id"))
-        if known or len(self._came) >= UNTOLD_MAX or self._behind > BEHIND * self._bytes_max:
+        self._came[key] = New(born, kept.meta.get("voice_id"))
+        if known or len(self._came) >= UNTOLD_MAX or self._room + self._behind > self._bytes_max:
             await asyncio.to_thread(self._catch_up)
 
     @asynccontextmanager
@@ -112,7 +113,6 @@ class DiskAudio:
             yield found
 
     async def purge(self, voice_id: str | None) -> int:
-        self._told_at = float("-inf")
         return await asyncio.to_thread(self._purge, voice_id)
 
     async def stats(self) -> dict[str, int]:
@@ -137,17 +137,20 @@ class DiskAudio:
         self._sweep()  # so that no file is missed for want of a row
         with self._index.step() as db:
             chosen = "SELECT key FROM entries WHERE ?1 IS NULL OR voice = ?1"
-            return self._remove(db, db.execute(chosen, (voice_id,)).fetchall())
+            removed = self._remove(db, db.execute(chosen, (voice_id,)).fetchall())
+            self._bound(db)
+            return removed
 
     def _catch_up(self) -> None:
         with self._index.step() as db:
             self._bound(db)
 
-    def _enter(self, db: sqlite3.Connection, row: Row) -> None:
-        """Unless it was purged meanwhile."""
-        if self._path(row.key).exists():
-            db.execute("DELETE FROM entries WHERE key = ?", (row.key,))
-            db.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", row)
+    def _enter(self, db: sqlite3.Connection, key: str, new: New) -> None:
+        """Unless it was purged meanwhile. Another may have written it again: its size is the file's."""
+        with suppress(FileNotFoundError):
+            size = self._path(key).stat().st_size
+            db.execute("DELETE FROM entries WHERE key = ?", (key,))
+            db.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", (key, size, new.born, *new))
 
     def _remove(self, db: sqlite3.Connection, keys: list[tuple[str]]) -> int:
         for (key,) in keys:
@@ -158,11 +161,11 @@ class DiskAudio:
     def _bound(self, db: sqlite3.Connection) -> None:
         """Write down what came and what was heard; then the least recently heard go, until the rest fits."""
         came, self._came, self._behind = self._came, {}, 0
-        for row in came.values():
-            self._enter(db, row)
+        for key, new in came.items():
+            self._enter(db, key, new)
         heard, self._heard = self._heard, {}
         db.executemany("UPDATE entries SET used = ? WHERE key = ?", [(when, key) for key, when in list(heard.items())])
-        while (size := db.execute("SELECT entries, bytes FROM total").fetchone())[1] > self._bytes_max:
+        while (size := db.execute("SELECT entries, bytes FROM total").fetchone())[1] > self._room:
             self._remove(db, db.execute("SELECT key FROM entries ORDER BY used LIMIT 1").fetchall())
         self._size = size
 
@@ -187,8 +190,7 @@ class DiskAudio:
         with suppress(FileNotFoundError):
             if found := self._load(self._path(key)):
                 kept, age_s = found
-                size, born = self._path(key).stat().st_size, self._swept - age_s
-                self._enter(db, Row(key, size, born, born, kept.meta.get("voice_id")))
+                self._enter(db, key, New(self._swept - age_s, kept.meta.get("voice_id")))
 
 
 def _encode(kept: Kept, born: float) -> bytes:
