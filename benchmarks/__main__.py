@@ -8,11 +8,10 @@ import argparse
 import asyncio
 import math
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from itertools import count
 
-from . import contenders
+from . import callcost, contenders
 from .contenders import Speak, all_at_once
 from .stage import Stage, stage
 
@@ -71,36 +70,6 @@ def line(load: int, faults: bool, name: str, rows: Sequence[Row], exact: Sequenc
     )
 
 
-def cpu(stage: Stage, rounds: int) -> None:
-    """One caller, one call after the other; CPU of this process alone."""
-    stage.set(reset=True, latency_s=0, faults=[])
-    ratios: dict[str, list[float]] = {"SpeechClient, uncached": [], "SpeechClient, cache hit": []}
-    base: list[float] = []
-
-    async def measure(speak: Speak, wanted: Sequence[str]) -> float:
-        for text in wanted[:20]:
-            await speak(text)
-        began = time.process_time()
-        for text in wanted[20:]:
-            await speak(text)
-        return (time.process_time() - began) / (len(wanted) - 20)
-
-    async def one_round() -> None:
-        async with stage.client() as client:
-            raw, speak = contenders.raw(stage.sandbox), contenders.ours(client)
-            base.append(await measure(raw, texts(320)))
-            ratios["SpeechClient, uncached"].append(await measure(speak, texts(320)) / base[-1])
-            ratios["SpeechClient, cache hit"].append(await measure(speak, texts(1) * 3020) / base[-1])
-
-    for _ in range(rounds):
-        asyncio.run(one_round())
-    print(f"\nCPU a call, as a share of the raw SDK's ({statistics.median(base) * 1e6:.0f} us here)")
-    for name, values in ratios.items():
-        middle = statistics.median(values)
-        cheaper = f"   {1 / middle:.0f} x cheaper" if middle < 1 else ""
-        print(f"  {name:28} {middle:8.4f}   {min(values):.4f} to {max(values):.4f}{cheaper}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
@@ -114,7 +83,7 @@ def main() -> None:
             "SDK through the service": lambda: contenders.raw(here.service),
         }
         bursts(here, cast, rounds)
-        cpu(here, rounds)
+        callcost.measure(here, rounds)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from speech.cache import Kept
 from speech.errors import BudgetExceeded
 from speech.ledger import Budgets, Charge, Ledger, Row, Usage
 from speech.stores import Stores, disk
-from speech.stores.disk_audio import HITS_MAX, DiskAudio
+from speech.stores.disk_audio import UNTOLD_MAX, DiskAudio
 
 DAY = "2026-11-24"
 CALL = Charge("anna", "flash", credits=7, usd=0.01, characters=14)
@@ -350,11 +350,71 @@ async def test_age_goes_on_while_nobody_runs(root: Path) -> None:
     assert [path.stem for path in (root / "audio").glob("*.audio")] == [key(2)]
 
 
+async def test_many_puts_reach_the_index_in_bulk(root: Path) -> None:
+    """They count at once where they were made, elsewhere when there are a hundred, or a hundredth of all bytes."""
+    stores, other = opened(root), opened(root)
+    await stores.audio.stats()
+    for number in range(UNTOLD_MAX):
+        assert (await stores.audio.stats())["entries"] == number
+        assert await other.audio.get(key(number)) is None
+        await stores.audio.put(key(number), Kept(b"short", {}))
+        assert await other.audio.get(key(number)) is not None
+    assert (await other.audio.stats())["entries"] == UNTOLD_MAX
+    await stores.audio.put(key(UNTOLD_MAX), Kept(b"x" * 300_000, {}))
+    assert (await opened(root).audio.stats())["entries"] == UNTOLD_MAX + 1
+    await stores.close()
+    await other.close()
+
+
+async def test_short_ones_never_fill_more_than_there_is(root: Path) -> None:
+    """Neither before the index hears of them: what may be new is kept free."""
+    stores = opened(root, bytes_max=100_000)
+    for number in range(300):
+        await stores.audio.put(key(number), Kept(b"x" * 400, {}))
+        assert stored(root) <= 100_000
+    assert 98_000 < stored(root)
+    await stores.close()
+
+
+def stored(root: Path) -> int:
+    return sum(path.stat().st_size for path in (root / "audio").glob("*.audio"))
+
+
+async def test_what_is_left_to_tell_is_told_at_the_end(root: Path) -> None:
+    """The next process needn't look for it in the folder."""
+    stores, other = opened(root), opened(root)
+    await stores.audio.put(key(1), ENTRY)
+    await stores.close()
+    assert (await other.audio.stats())["entries"] == 1
+    await other.close()
+
+
+async def test_an_old_word_says_nothing_of_a_new_file(root: Path) -> None:
+    """Two wrote the same, and the first one's word comes last: what counts is what lies there."""
+    stores, other = opened(root), opened(root)
+    await stores.audio.put(key(1), Kept(b"short", {}))
+    await other.audio.put(key(1), Kept(b"x" * 9000, {}))
+    assert (await stores.audio.stats())["bytes"] == stored(root)
+    await stores.close()
+    await other.close()
+
+
+async def test_what_was_purged_elsewhere_does_not_come_back(root: Path) -> None:
+    """Its row was still to be written when its file went."""
+    stores, other = opened(root), opened(root)
+    await stores.audio.put(key(1), Kept(b"short", {"voice_id": "anna"}))
+    assert await other.audio.purge("anna") == 1
+    await stores.audio.purge("nobody")
+    assert (await stores.audio.stats())["entries"] == 0
+    await stores.close()
+    await other.close()
+
+
 async def test_many_hits_reach_the_index_without_a_put(root: Path, stores: Stores) -> None:
     """So that a process that only plays protects what it plays from one that only writes."""
     for number in range(3):
         await stores.audio.put(key(number), Kept(b"x" * 300_000, {}))
-    for _ in range(HITS_MAX):
+    for _ in range(UNTOLD_MAX):
         await stores.audio.get(key(0))
     writer = opened(root)
     await writer.audio.put(key(3), Kept(b"x" * 300_000, {}))

@@ -1,9 +1,12 @@
 """What is paid for once by all processes of a host, and how many requests a caller has in all of them."""
 
 import asyncio
+import errno
 import fcntl
 import os
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from rooms import a_room, key
 
 from speech.cache import AudioStore, Kept
 from speech.stores import Stores, disk
+from speech.stores.disk_owner import is_orphaned
 from speech.stores.disk_seats import DiskSeats
 from speech.testing.plugin import SandboxThread
 
@@ -150,21 +154,36 @@ async def test_a_fork_claims_nothing(opened: Open, root: Path, children: Start) 
     assert await asyncio.wait_for(_claim(opened().audio, key(1)), 10) is None
 
 
-async def test_a_file_that_was_removed_meanwhile_is_no_claim(
-    opened: Open, root: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_dead_ones_claim_is_removed_once(
+    opened: Open, root: Path, children: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its owner let go between our opening and our locking of it: somebody else could claim the name anew."""
-    flock, removed = fcntl.flock, list[Path]()
+    """Two find it: whoever comes second must not take the first one's new claim for it."""
+    child = children(code(root, f"async with audio.claim({key(1)!r}):\n    print('mine')\n    time.sleep(60)"))
+    await child.said()
+    child.kill()
+    orphan, flock, paying = root / "audio" / "claims" / key(1), fcntl.flock, AsyncExitStack()
+    taking = opened().audio.claim(key(1))
 
-    def after_its_owner(file: int, how: int) -> None:
-        if not removed:
-            removed.append(root / "audio" / "claims" / key(1))
-            removed[0].unlink()
+    def after_another(file: int, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        assert is_orphaned(orphan)
+        with pytest.raises(StopIteration):  # nothing in it has to wait
+            paying.enter_async_context(taking).__await__().send(None)
         flock(file, how)
 
-    monkeypatch.setattr(fcntl, "flock", after_its_owner)
-    async with opened().audio.claim(key(1)):
-        assert ([key(1)], 1) == (claims(root), len(removed))
+    monkeypatch.setattr(fcntl, "flock", after_another)
+    assert not is_orphaned(orphan)
+    assert [key(1)] == claims(root)
+    await paying.aclose()
+
+
+async def test_a_removed_folder_is_made_anew(opened: Open, root: Path) -> None:
+    """Somebody cleaned up while we ran."""
+    audio = opened().audio
+    assert await _claim(audio, key(1)) is None
+    shutil.rmtree(root)
+    async with asyncio.timeout(10), audio.claim(key(1)):
+        assert [key(1)] == claims(root)
 
 
 async def test_where_nothing_can_be_locked_everybody_pays(opened: Open, root: Path) -> None:
@@ -174,6 +193,20 @@ async def test_where_nothing_can_be_locked_everybody_pays(opened: Open, root: Pa
     a = opened().audio
     async with a.claim(key(1)) as first, a.claim(key(1)) as second:
         assert (None, None) == (first, second)
+
+
+async def test_without_hard_links_everybody_pays(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FAT, exFAT and some of the folders that a virtual machine shares: audio is kept all the same."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    a = opened().audio
+    async with a.claim(key(1)) as first, a.claim(key(1)) as second:
+        assert (None, None) == (first, second)
+        await a.put(key(1), ENTRY)
+    assert await a.get(key(1)) is not None
 
 
 SPEAK = """

@@ -15,7 +15,7 @@ from redis import Redis
 
 from speech.stores.redis_steps import SCRIPT
 
-QUICK = SCRIPT.replace("4e6, 2e6, 1.5e6, 0.1e6", "60e6, 0.3e6, 0.1e6, 60e6")  # who is deaf is dead after 0.1 s
+QUICK = SCRIPT.text.replace("4e6, 2e6, 1.5e6, 0.1e6", "60e6, 0.3e6, 0.1e6, 60e6")  # who is deaf is dead after 0.1 s
 PLAN, RESERVED = 6, 1
 POOL = "root:stt"
 

@@ -1,12 +1,13 @@
 """In a folder, for all processes of one host: it survives a restart, and ``kill -9`` at any moment.
 
     audio/<key>.audio    one entry: header, meta, audio. Written beside its place, then renamed into it
-    audio/index.sqlite   who goes first. Only an index: a file without a row is adopted, a row without a file is swept
+    audio/index.sqlite   who goes first. Only an index, and a little behind: a file without a row is adopted, a row
+                         without a file is swept
     ledger.sqlite        the money
-    owners/<id>          locked while the process that set money aside lives
+    owners/<id>          locked while the process lives that set money aside, or pays for audio
     seats/<caller>.<n>   locked while a caller's request is under way, where its number is bounded
     leases/              who may call, by account and pool: disk_limiter.py
-    audio/claims/<key>   locked while a process pays for this audio
+    audio/claims/<key>   another name (a hard link) of the file of its owner, who pays for this audio
 
 After a power cut sqlite is whole but may lack the last moments: compare with ElevenLabs' own figures then. An entry
 that was torn counts as absent. Not for network file systems: WAL and ``flock`` want one kernel.

@@ -3,26 +3,30 @@
 import asyncio
 import json
 import os
+import secrets
 import sqlite3
 import struct
-import tempfile
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from ..cache import Kept
+from ..clock import now
 from .disk_claims import Claims
 from .disk_database import Database
 
 MAGIC = b"SPK1"
 HEADER = struct.Struct(">4sIQd")  # magic, bytes of meta, bytes of audio, born (seconds since 1970)
 CRC = struct.Struct(">I")  # of all that precedes it
-INLINE_MAX = 256 * 1024  # bytes: below, a thread takes longer than the reading
-HITS_MAX = 100  # before the index hears of them, if no put tells it
+INLINE_MAX = 256 * 1024  # bytes: below, a thread takes longer than the reading, or the writing
+UNTOLD_MAX = 100  # puts, or hits, before the index hears of them
+BEHIND = 0.01  # of all bytes may be new before the index hears of them, so as many are kept free
 SWEEP_S = 600.0
 TMP_S = 60.0  # older, and its writer is dead
+TOLD_S = 1.0  # for which the index need not be asked again how much there is
 
 INDEX = """
 CREATE TABLE IF NOT EXISTS entries (key PRIMARY KEY, size, used, born, voice) WITHOUT ROWID;
@@ -36,18 +40,35 @@ CREATE TRIGGER IF NOT EXISTS went AFTER DELETE ON entries
 """
 
 
+class New(NamedTuple):
+    """What the index is still to hear of."""
+
+    born: float
+    voice: str | None
+
+
 class DiskAudio:
-    """A get reads one file and asks nobody; hits reach the index in bulk, before anything is evicted."""
+    """A get reads a file, a put writes one, and neither asks anybody: the index hears of both in bulk, and before
+    anything is evicted. Small files are read and written on the loop's thread: a tenth of a millisecond, but for a cold
+    read, or for the moments in which the kernel holds back whoever writes, because the disk can't keep up.
+    """
 
     def __init__(self, root: Path, bytes_max: int, age_s_max: float, wall: Callable[[], float] = time.time) -> None:
         self._folder, self._index = root / "audio", Database(root, "audio/index.sqlite", INDEX)
         self._bytes_max, self._age_s_max, self._wall = bytes_max, age_s_max, wall
+        self._room = (1 - BEHIND) * bytes_max
         self._heard: dict[str, float] = {}
+        self._came: dict[str, New] = {}
+        self._behind = 0  # bytes of these
         self._hits = 0
+        self._size, self._told_at = (0, 0), float("-inf")  # entries and bytes, as the index has them
         self._swept = -SWEEP_S
         self._claims = Claims(root)
 
     def close(self) -> None:
+        if self._came:
+            with suppress(OSError, sqlite3.Error):  # then a sweep finds them
+                self._catch_up()
         self._claims.close()
         self._index.close()
 
@@ -60,12 +81,26 @@ class DiskAudio:
             return None
         self._heard[key] = self._wall()
         self._hits += 1
-        if self._hits % HITS_MAX == 0:
-            await asyncio.to_thread(self._note_heard)
+        if self._hits % UNTOLD_MAX == 0:
+            await asyncio.to_thread(self._catch_up)
         return found
 
     async def put(self, key: str, kept: Kept) -> None:
-        await asyncio.to_thread(self._put, key, kept)
+        if self._wall() - self._swept >= SWEEP_S:
+            await asyncio.to_thread(self._sweep)
+        born, path = self._wall(), self._path(key)
+        raw = _encode(kept, born)
+        if len(raw) > self._room:
+            return
+        known = path.exists()
+        if len(raw) <= INLINE_MAX:
+            _write(path, raw)
+        else:
+            await asyncio.to_thread(_write, path, raw)
+        self._behind += len(raw)
+        self._came[key] = New(born, kept.meta.get("voice_id"))
+        if known or len(self._came) >= UNTOLD_MAX or self._room + self._behind > self._bytes_max:
+            await asyncio.to_thread(self._catch_up)
 
     @asynccontextmanager
     async def claim(self, key: str) -> AsyncIterator[tuple[Kept, float] | None]:
@@ -81,7 +116,11 @@ class DiskAudio:
         return await asyncio.to_thread(self._purge, voice_id)
 
     async def stats(self) -> dict[str, int]:
-        return await asyncio.to_thread(self._stats)
+        if now() - self._told_at > TOLD_S:
+            self._told_at = now()
+            await asyncio.to_thread(self._catch_up)
+        entries, size = self._size
+        return {"entries": entries + len(self._came), "bytes": size + self._behind, "bytes_max": self._bytes_max}
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.audio"
@@ -94,36 +133,24 @@ class DiskAudio:
         kept, born = entry
         return kept, max(0.0, self._wall() - born)
 
-    def _put(self, key: str, kept: Kept) -> None:
-        if self._wall() - self._swept >= SWEEP_S:
-            self._sweep()
-        born = self._wall()
-        raw = _encode(kept, born)
-        if len(raw) > self._bytes_max:
-            return
-        _write(self._path(key), raw)
-        with self._index.step() as db:
-            self._enter(db, key, len(raw), born, kept)
-            self._bound(db)
-
     def _purge(self, voice_id: str | None) -> int:
         self._sweep()  # so that no file is missed for want of a row
         with self._index.step() as db:
             chosen = "SELECT key FROM entries WHERE ?1 IS NULL OR voice = ?1"
-            return self._remove(db, db.execute(chosen, (voice_id,)).fetchall())
+            removed = self._remove(db, db.execute(chosen, (voice_id,)).fetchall())
+            self._bound(db)
+            return removed
 
-    def _stats(self) -> dict[str, int]:
-        with self._index.step() as db:
-            entries, size = db.execute("SELECT entries, bytes FROM total").fetchone()
-        return {"entries": entries, "bytes": size, "bytes_max": self._bytes_max}
-
-    def _note_heard(self) -> None:
+    def _catch_up(self) -> None:
         with self._index.step() as db:
             self._bound(db)
 
-    def _enter(self, db: sqlite3.Connection, key: str, size: int, born: float, kept: Kept) -> None:
-        db.execute("DELETE FROM entries WHERE key = ?", (key,))
-        db.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", (key, size, born, born, kept.meta.get("voice_id")))
+    def _enter(self, db: sqlite3.Connection, key: str, new: New) -> None:
+        """Unless it was purged meanwhile. Another may have written it again: its size is the file's."""
+        with suppress(FileNotFoundError):
+            size = self._path(key).stat().st_size
+            db.execute("DELETE FROM entries WHERE key = ?", (key,))
+            db.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", (key, size, new.born, *new))
 
     def _remove(self, db: sqlite3.Connection, keys: list[tuple[str]]) -> int:
         for (key,) in keys:
@@ -132,11 +159,15 @@ class DiskAudio:
         return len(keys)
 
     def _bound(self, db: sqlite3.Connection) -> None:
-        """Write down what was heard; then the least recently heard go, until the rest fits."""
+        """Write down what came and what was heard; then the least recently heard go, until the rest fits."""
+        came, self._came, self._behind = self._came, {}, 0
+        for key, new in came.items():
+            self._enter(db, key, new)
         heard, self._heard = self._heard, {}
         db.executemany("UPDATE entries SET used = ? WHERE key = ?", [(when, key) for key, when in list(heard.items())])
-        while db.execute("SELECT bytes FROM total").fetchone()[0] > self._bytes_max:
+        while (size := db.execute("SELECT entries, bytes FROM total").fetchone())[1] > self._room:
             self._remove(db, db.execute("SELECT key FROM entries ORDER BY used LIMIT 1").fetchall())
+        self._size = size
 
     def _sweep(self) -> None:
         """Bring folder and index together again, and drop what is too old for anybody."""
@@ -159,7 +190,7 @@ class DiskAudio:
         with suppress(FileNotFoundError):
             if found := self._load(self._path(key)):
                 kept, age_s = found
-                self._enter(db, key, self._path(key).stat().st_size, self._swept - age_s, kept)
+                self._enter(db, key, New(self._swept - age_s, kept.meta.get("voice_id")))
 
 
 def _encode(kept: Kept, born: float) -> bytes:
@@ -180,12 +211,16 @@ def _decode(raw: bytes) -> tuple[Kept, float] | None:
 
 
 def _write(path: Path, raw: bytes) -> None:
-    """Whole or not at all, whoever reads or is killed meanwhile. ``mkstemp`` gives 0600 and a name nobody shares."""
-    handle, name = tempfile.mkstemp(".tmp", f"{path.stem}.", path.parent)
+    """Whole or not at all, whoever reads or is killed meanwhile."""
+    draft = f"{path.with_suffix('')}.{secrets.token_hex(8)}.tmp"
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(draft, "xb", opener=_private) as file:
             file.write(raw)
-        os.replace(name, path)
+        os.replace(draft, path)
     except BaseException:
-        os.unlink(name)
+        Path(draft).unlink(missing_ok=True)
         raise
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

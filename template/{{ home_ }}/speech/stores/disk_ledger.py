@@ -1,17 +1,12 @@
 """The books in sqlite, and whose reservations they are: where a process died, others settle for it."""
 
-import os
-import secrets
 import sqlite3
-import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ..ledger import Charge, Reservation, Row, Usage
 from .disk_database import Database
-
-if sys.platform != "win32":  # there, disk.unsupported() says why not
-    import fcntl
+from .disk_owner import Owner, living
 
 
 def _marks(values: Collection[object]) -> str:
@@ -37,9 +32,7 @@ class DiskLedger:
 
     def __init__(self, root: Path) -> None:
         self._database = Database(root, "ledger.sqlite", LEDGER)
-        self._owners = root / "owners"
-        self._owner: tuple[str, int] | None = None  # our id, and the locked file that proves we live
-        os.register_at_fork(after_in_child=self._leave)  # the lock would live on in the child
+        self._root, self._owner = root, Owner(root)
 
     async def reserve(self, reservation: Reservation, limits: Mapping[str, float]) -> str | None:
         with self._database.step() as db:
@@ -69,21 +62,15 @@ class DiskLedger:
 
     def close(self) -> None:
         self._database.close()
-        self._leave()
-
-    def _leave(self) -> None:
-        if self._owner:
-            os.close(self._owner[1])
-        self._owner = None
+        self._owner.leave()
 
     def _refusing(self, db: sqlite3.Connection, reservation: Reservation, limits: Mapping[str, float]) -> str | None:
         spent = db.execute(f"SELECT account, usd FROM spent WHERE account IN ({_marks(limits)})", tuple(limits))
         return reservation.refusing(limits, dict(spent.fetchall()))
 
     def _hold(self, db: sqlite3.Connection, reservation: Reservation) -> None:
-        self._owner = self._owner or self._arrive()
         charge = reservation.charge
-        held = (reservation.id, self._owner[0], 0, *reservation.row, charge.credits, charge.usd)
+        held = (reservation.id, self._owner.path.name, 0, *reservation.row, charge.credits, charge.usd)
         db.execute("INSERT INTO held VALUES (?, ?, ?, ?, ?, ?, ?, ?)", held)
         self._spend(db, reservation.row, charge.usd)
 
@@ -100,30 +87,11 @@ class DiskLedger:
         if usd:
             db.executemany(SPEND, [(account, usd) for account in row.accounts])
 
-    def _arrive(self) -> tuple[str, int]:
-        """Within a step, as ``_living`` is: so nobody sees the file before it is locked."""
-        name = secrets.token_hex(8)
-        handle = os.open(self._owners / name, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        return name, handle
-
-    def _living(self) -> set[str]:
-        """The owners whose lock is held; the files of the others are removed."""
-        living = set()
-        for path in self._owners.iterdir():
-            with path.open() as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    path.unlink()
-                except BlockingIOError:
-                    living.add(path.name)
-        return living
-
     def _recover(self, db: sqlite3.Connection) -> int:
         """Settle for processes that died: what they never sent is free, the rest uncertain. How many there were."""
-        living = self._living()
-        columns, orphaned = "sent, id, day, caller, model_id, credits, usd", f"owner NOT IN ({_marks(living)})"
-        lost = db.execute(f"SELECT {columns} FROM held WHERE {orphaned}", tuple(living)).fetchall()
+        alive = living(self._root)
+        columns, orphaned = "sent, id, day, caller, model_id, credits, usd", f"owner NOT IN ({_marks(alive)})"
+        lost = db.execute(f"SELECT {columns} FROM held WHERE {orphaned}", tuple(alive)).fetchall()
         for sent, id, *row, credits, usd in lost:
             charge = Charge(row[1], row[2], credits, usd)
             self._settle(db, Reservation(id, Row(*row), charge), charge.booked("uncertain" if sent else "free"))

@@ -71,7 +71,7 @@ async def _check(connection: Connection, cache_max_bytes: int) -> None:
     from redis.exceptions import NoPermissionError
 
     try:
-        memory = await connection.redis.info("memory")
+        memory = await connection.ask("INFO", "memory")
     except NoPermissionError:
         return
     policy, most = memory["maxmemory_policy"], memory["maxmemory"]

@@ -92,11 +92,12 @@ function steps.put(key, entry, voice, most, oldest, token)
   return steps.stats(oldest)
 end
 
--- who has waited takes what was put meanwhile; else the right is granted, or how long its owner has it without a word
-function steps.claim(key, token, hold, waited)
+-- what is younger is taken; else the right is granted, or how long its owner has it without a word. For who has waited
+-- what was put meanwhile is young enough, for who looks before he pays anything is
+function steps.claim(key, token, hold, younger)
   local claim = prefix .. ':claim:' .. key
   local found = steps.get(key)
-  if found and found[2] < tonumber(waited) then
+  if found and found[2] < tonumber(younger) then
     return {'found', found[1], found[2]}
   end
   if redis.call('HSETNX', claim, 'token', token) == 1 then

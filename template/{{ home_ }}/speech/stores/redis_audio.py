@@ -21,24 +21,36 @@ MAGIC = b"SPK1"
 HEADER = struct.Struct(">4sI")  # magic, bytes of meta
 TOLD_S = 0.1  # for which what a put said of the size need not be asked again
 LOOK_S = 1.0  # who waits looks for himself, should the message be lost
+EARLY_S = 0.05  # for which a right is kept that came with a miss: who missed will claim it in the next step of the loop
 
 Found = tuple[Kept, float]  # and its age in seconds
 
 
 class RedisAudio:
-    """The state is whose right we have (``_claims``: by key the token) and who waits for another's (``_waiting``)."""
+    """The state is whose right we have (``_claims``: by key the token) or have early (``_early``, the same), and who
+    waits for another's (``_waiting``).
+    """
 
     def __init__(self, scripts: Scripts, inbox: Inbox, bytes_max: int, age_s_max: float) -> None:
         self._scripts, self._inbox = scripts, inbox
         self._bytes_max, self._age_us_max = bytes_max, max(1, int(age_s_max * 1e6))
         self._size, self._told_at = [0, 0], float("-inf")
         self._claims: dict[str, str] = {}
+        self._early: dict[str, str] = {}
         self._waiting: dict[asyncio.Event, str] = {}
         self._heartbeat = Heartbeat(self._claims, self._renew)
         inbox.listen("freed", Ear(self._freed))
 
     async def get(self, key: str) -> Found | None:
-        return _found(*await self._run("get", key) or ())
+        """Who misses is about to pay for it: so the right to that comes in the same step."""
+        if key in self._claims or key in self._early or not self._bytes_max:
+            return _found(*await self._run("get", key) or ())
+        token = secrets.token_hex(8)
+        said, *found = await self._ask(key, token, self._age_us_max)
+        if said == b"yours":
+            self._early[key] = token
+            asyncio.get_running_loop().call_later(EARLY_S, self._give_up, key, token)
+        return _found(*found) if said == b"found" else None
 
     async def put(self, key: str, kept: Kept) -> None:
         """In the same step the right to it ends, so who has waited is woken when it is there."""
@@ -50,9 +62,12 @@ class RedisAudio:
 
     @asynccontextmanager
     async def claim(self, key: str) -> AsyncIterator[Found | None]:
-        token = secrets.token_hex(8)
+        early = self._early.pop(key, "")
+        token = early or secrets.token_hex(8)
         try:
-            yield await self._claim(key, token) if self._bytes_max else None
+            if early:
+                self._have(key, early)
+            yield None if early or not self._bytes_max else await self._claim(key, token)
         finally:
             if self._claims.get(key) == token:
                 del self._claims[key]
@@ -69,6 +84,8 @@ class RedisAudio:
         return {"entries": entries, "bytes": size, "bytes_max": self._bytes_max}
 
     async def aclose(self) -> None:
+        for key, token in list(self._early.items()):
+            self._give_up(key, token)
         await self._heartbeat.aclose()
 
     async def _claim(self, key: str, token: str) -> Found | None:
@@ -77,10 +94,9 @@ class RedisAudio:
         self._waiting[freed] = key
         try:
             while True:
-                said, *rest = await self._ask(key, token, now() - asked)
+                said, *rest = await self._ask(key, token, int((now() - asked) * 1e6))
                 if said == b"yours":
-                    self._claims[key] = token
-                    self._heartbeat.start()
+                    self._have(key, token)
                 if said != b"wait":
                     return _found(*rest)
                 await self._wait(freed, rest[0] / 1000)
@@ -89,8 +105,17 @@ class RedisAudio:
         finally:
             del self._waiting[freed]
 
-    async def _ask(self, key: str, token: str, waited_s: float) -> Any:
-        ask = self._run("claim", key, token, int(HOLD_S * 1000), int(waited_s * 1e6))
+    def _have(self, key: str, token: str) -> None:
+        self._claims[key] = token
+        self._heartbeat.start()
+
+    def _give_up(self, key: str, token: str) -> None:
+        if self._early.get(key) == token:
+            del self._early[key]
+            self._scripts.later(self._run("free", key, token))
+
+    async def _ask(self, key: str, token: str, younger_us: int) -> Any:
+        ask = self._run("claim", key, token, int(HOLD_S * 1000), younger_us)
         return await self._scripts.take(ask, undo=lambda: self._run("free", key, token))
 
     async def _wait(self, freed: asyncio.Event, lapses_s: float) -> None:

@@ -35,7 +35,7 @@ class Inbox:
 
     def open(self) -> None:
         """Begin to listen, if we don't yet."""
-        self._task = self._task or asyncio.create_task(self._listen(self._connection.inbox))
+        self._task = self._task or asyncio.create_task(self._listen(self._connection.redis))
 
     async def ready(self) -> None:
         """Open it, and wait until everybody has joined, or it was tried in vain: but once, and not for long."""

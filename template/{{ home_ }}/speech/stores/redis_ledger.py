@@ -25,18 +25,17 @@ import secrets
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import cached_property
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..clock import now
 from ..ledger import Reservation, Row, Usage
-from .redis_connection import PATIENCE_S, Connection
+from .redis_connection import Connection, Script
 from .redis_money import Hold, by_right, text, usage_of, whole
 from .redis_teller import BEAT_S, RETRY_S, Teller
 
 CLOSE_S = 2.0
+SCRIPT = Script.read("redis_ledger")
 ROWS_MAX = 500  # in a step: some 10 ms of Redis' time
 logger = logging.getLogger(__name__)
 
@@ -113,9 +112,9 @@ class RedisLedger:
     async def rows(self) -> dict[Row, Usage]:
         while (await self._told()).more:
             pass
-        redis: Any = self._connection.redis
-        months = [month.decode() for month in await redis.smembers(f"{self._root}:months")]
-        texts = [item for month in months for item in (await redis.hgetall(f"{self._root}:usage:{month}")).items()]
+        ask, texts = self._connection.ask, list[tuple[bytes, bytes]]()
+        for month in await ask("SMEMBERS", f"{self._root}:months"):
+            texts += (await ask("HGETALL", f"{self._root}:usage:{month.decode()}")).items()
         rows = {Row(*json.loads(row)): usage_of(json.loads(sums)) for row, sums in texts}
         return {row: usage for row, usage in rows.items() if usage != Usage()}
 
@@ -161,7 +160,7 @@ class RedisLedger:
                 self._changed_holds.add(hold.id)
 
     async def _told(self) -> Heard:
-        _ = self._script  # loading redis-py takes longer than the patience that begins now
+        _ = self._connection.redis  # loading redis-py takes longer than the patience that begins now
         return await self._teller.told()
 
     async def _tried(self) -> bool:
@@ -172,17 +171,15 @@ class RedisLedger:
 
     async def _step(self) -> Heard:
         """Tell the news; where Redis doesn't know what came before, that is news too."""
-        script = self._script
-        async with asyncio.timeout(PATIENCE_S):
-            try:
-                return await self._say(script)
-            except Unknown as why:
-                lost = why.args == (b"lost",)
-                self._changed_rows |= self._booked.keys() if lost else {hold.row for hold in self._held.values()}
-                self._changed_holds |= self._held.keys()
-                return await self._say(script, everything=True)
+        try:
+            return await self._say()
+        except Unknown as why:
+            lost = why.args == (b"lost",)
+            self._changed_rows |= self._booked.keys() if lost else {hold.row for hold in self._held.values()}
+            self._changed_holds |= self._held.keys()
+            return await self._say(everything=True)
 
-    async def _say(self, script: Any, everything: bool = False) -> Heard:
+    async def _say(self, everything: bool = False) -> Heard:
         rows, holds = set(islice(self._changed_rows, ROWS_MAX)), self._changed_holds & self._held.keys()
         more = len(rows) < len(self._changed_rows)
         gone = set() if more else self._changed_holds - holds  # money is given back with what became of it, not before
@@ -197,9 +194,9 @@ class RedisLedger:
             "leave": self._leave,
         }
         self._name, self._steps = self._name or secrets.token_hex(8), self._steps + 1
-        args = [self._name, self._steps, self._heard, json.dumps(said)]
+        args = self._root, self._name, self._steps, self._heard, json.dumps(said)
         try:
-            return self._hear(more, *await script([self._root], args))
+            return self._hear(more, *await self._connection.run(SCRIPT, *args))
         except BaseException:
             self._changed_rows |= rows
             self._changed_holds |= holds | gone
@@ -216,7 +213,3 @@ class RedisLedger:
         if more:
             self._teller.shortly()
         return Heard(bool(learning), more)
-
-    @cached_property
-    def _script(self) -> Any:
-        return self._connection.redis.register_script(Path(__file__).with_suffix(".lua").read_text("utf-8"))

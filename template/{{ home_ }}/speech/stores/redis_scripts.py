@@ -7,15 +7,10 @@ and what it held is free.
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sized
 from contextlib import suppress
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from ..clock import now
-from .redis_connection import Connection, cancelled
-
-if TYPE_CHECKING:
-    from redis.commands.core import AsyncScript
+from .redis_connection import Connection, Script
 
 T = TypeVar("T")
 
@@ -34,21 +29,16 @@ class Scripts:
     def __init__(self, connection: Connection) -> None:
         self._connection, self._turns = connection, asyncio.Semaphore(AT_ONCE)
         self._ask_again_at = float("-inf")
-        self._known: dict[str, AsyncScript] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def state(self) -> str:
         return "alone" if now() < self._ask_again_at else "joined"
 
-    async def run(self, name: str, step: str, *args: Any) -> Any:
+    async def run(self, name: str, step: str, *args: bytes | str | float) -> Any:
         """What the function *step* of ``<name>.lua`` answers. Raises Away."""
-        before = cancelled()
         async with self._turns:
-            answer = await self._ask(name, [step, *args])
-        if cancelled() > before:
-            raise asyncio.CancelledError
-        return answer
+            return await self._ask(Script.read(name), step, *args)
 
     async def take(self, step: Awaitable[T], undo: Callable[[], Coroutine[Any, Any, object]]) -> T:
         """What *step* gives. Who is cancelled meanwhile takes nothing: *undo* follows once it has run, for it may have.
@@ -73,15 +63,13 @@ class Scripts:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _ask(self, name: str, args: list[Any]) -> Any:
+    async def _ask(self, script: Script, *args: bytes | str | float) -> Any:
         from redis.exceptions import RedisError, ResponseError
 
         if now() < self._ask_again_at:
             raise Away("Redis did not answer a moment ago")
-        redis = self._connection.redis
-        script = self._known.setdefault(name, redis.register_script(_source(name)))
         try:
-            return await script(keys=[self._connection.prefix], args=args, client=redis)
+            return await self._connection.run(script, self._connection.prefix, *args)
         except ResponseError as error:
             raise Away(str(error)) from None
         except (RedisError, OSError) as error:
@@ -127,8 +115,3 @@ async def _then(first: Awaitable[object], then: Callable[[], Coroutine[Any, Any,
 async def _tolerant(work: Awaitable[object]) -> None:
     with suppress(Away):
         await work
-
-
-@cache
-def _source(name: str) -> str:
-    return Path(__file__).with_name(f"{name}.lua").read_text("utf-8")

@@ -15,7 +15,6 @@ A Redis user that may not do everything needs ``~speech:* &speech:*`` and, of th
 """
 
 import asyncio
-import hashlib
 import importlib
 import json
 import logging
@@ -24,16 +23,14 @@ import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from itertools import count
-from pathlib import Path
 from typing import Any, Protocol
 
 from ..clock import now
-from .redis_connection import PATIENCE_S, Connection, cancelled
+from .redis_connection import Connection, Script
 
 logger = logging.getLogger(__name__)
 
-SCRIPT = Path(__file__).with_name("redis_step.lua").read_text("utf-8")
-SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+SCRIPT = Script.read("redis_step")
 FRESH_S = 3.5  # how long a word of Redis holds: it gives up whoever was silent for 4 s
 BEAT_S = 1.0
 LEARNING_S = 0.25  # between two claims while Redis is learning
@@ -130,7 +127,7 @@ class Steps:
         await asyncio.to_thread(importlib.import_module, "redis.asyncio")  # half a second
         for pool in self.pools.values():
             pool.cut_off(ours=False)
-        while not cancelled():
+        while True:
             await self._news()
             try:
                 await (self._step() if self.joined else self._join())
@@ -160,8 +157,7 @@ class Steps:
 
     async def _join(self) -> None:
         """Claim what we run and want again what waits. Is anybody there? Until there is, we go on."""
-        async with asyncio.timeout(PATIENCE_S):
-            await self._connection.redis.ping()
+        await self._connection.ask("PING")
         began = self._heard_at = now()
         self.frozen, self._claimed, self._early = True, self._seq + 1, []
         self._letters = self._letters_sent = 0
@@ -189,20 +185,12 @@ class Steps:
             logger.info("Redis answers again: the limits are shared by all processes")
 
     async def _send(self, message: dict[str, Any]) -> dict[str, Any]:
-        from redis.exceptions import NoScriptError
-
         self._seq += 1
         self._sent_at = now()
         if message.get("beat"):
             self._beat_at = self._sent_at + BEAT_S
-        body = (1, self._root, self._me, self._seq, json.dumps(message, separators=(",", ":")))
-        run: Any = self._connection.redis.execute_command
-        async with asyncio.timeout(PATIENCE_S):
-            try:
-                answer = await run("EVALSHA", SHA, *body)
-            except NoScriptError:
-                answer = await run("EVAL", SCRIPT, *body)
-        return dict(json.loads(answer))
+        body = json.dumps(message, separators=(",", ":"))
+        return dict(json.loads(await self._connection.run(SCRIPT, self._root, self._me, self._seq, body)))
 
     def _hear(self, answer: Told, began: float) -> None:
         self._heard_at = began
@@ -244,9 +232,9 @@ class Steps:
     # ---------------------------------------------------------------------------------------------------- the inbox
 
     async def _listen(self) -> None:
-        while not cancelled():
+        while True:
             with suppress(Exception):  # the steps tell of it
-                async with self._connection.inbox.pubsub(ignore_subscribe_messages=True) as inbox:
+                async with self._connection.redis.pubsub(ignore_subscribe_messages=True) as inbox:
                     await inbox.subscribe(f"{self._root}:wake:{self._me}")
                     async for message in inbox.listen():
                         self._read(json.loads(message["data"]))
