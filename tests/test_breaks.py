@@ -9,8 +9,8 @@ from rendering import Renders, run_rendered_tests
 BREAKS = {
     "one call more than the limit": (
         "limiter.py",
-        "self._in_flight + self._weight(ticket) <= self._slots(ticket)",
-        "self._in_flight + self._weight(ticket) <= self._slots(ticket) + 1",
+        "self._in_flight + self._weight(ticket) <= self.allowance.limit and",
+        "self._in_flight + self._weight(ticket) <= self.allowance.limit + 1 and",
     ),
     "a retry after the first byte": ("retry.py", "else trip.billed", "else False"),
     "the key in a log": (

@@ -1,8 +1,9 @@
 """What the rendered limiter would do with a list of calls: ``speech/limiter.py`` without coroutines, 20 times as quick.
 
 The same discipline, held to it by a test that runs both on the same calls: rank = arrival + what the class gives way;
-nobody passes the head of the line but an interactive call on its way to a kept slot; who can't be served before its
-deadline is refused on arrival, by the mean of the last calls; who still waits at its deadline leaves.
+what is not interactive holds no kept slot; nobody passes the head of the line but an interactive call, while only that
+holds the head back; who can't be served before its deadline is refused on arrival, by the mean of the last calls; who
+still waits at its deadline leaves.
 """
 
 import heapq
@@ -78,8 +79,9 @@ class _Pool:
         self.waits: list[float] = []
         self.line: list[Waiter] = []
         self.starts: list[float] = []  # when each slot that is taken was taken, oldest first
-        self.urgent = self.measured = 0
-        self.mean_s, self.heavy = 0.0, False
+        self.urgent_starts: list[float] = []  # of them, those of interactive calls, and those of others
+        self.other_starts: list[float] = []
+        self.measured, self.mean_s, self.heavy = 0, 0.0, False
         self.events: list[tuple[float, int, float, Call]] = []  # who ends: a call that started then, or a PATIENCE
 
     def until(self, instant: float) -> None:
@@ -123,26 +125,21 @@ class _Pool:
 
     def start(self, instant: float, number: int, call: Call) -> None:
         self.waits[number] = instant - call.arrival
-        for _ in range(weight := self.weight(call)):
-            self.starts.append(instant)
-        if call.priority == INTERACTIVE:
-            self.urgent += weight
+        for starts in (self.starts, self.starts_of(call)):
+            starts.extend([instant] * self.weight(call))
         heapq.heappush(self.events, (instant + call.service_s, number, instant, call))
 
     def next(self) -> int | None:
-        if self.fits(self.line[0].call):
-            return 0
-        if self.urgent >= self.kept:
-            return None
-        first = next((place for place, w in enumerate(self.line) if w.call.priority == INTERACTIVE), None)
-        return first if first is not None and self.fits(self.line[first].call) else None
+        best = 0
+        if self.over(self.line[0].call):
+            best = next((place for place, w in enumerate(self.line) if w.call.priority == INTERACTIVE), 0)
+        return best if self.fits(self.line[best].call) else None
 
     def end(self, instant: float, start: float, call: Call) -> None:
         """Only here the mean is learnt, as the limiter learns it from calls that ended well."""
-        weight, oldest = self.weight(call), bisect_left(self.starts, start)
-        del self.starts[oldest : oldest + weight]
-        if call.priority == INTERACTIVE:
-            self.urgent -= weight
+        for starts in (self.starts, self.starts_of(call)):
+            oldest = bisect_left(starts, start)
+            del starts[oldest : oldest + self.weight(call)]
         if self.measured < MEMORY:
             self.measured += 1
         self.mean_s += (call.service_s - self.mean_s) / self.measured
@@ -150,13 +147,27 @@ class _Pool:
             self.advance(instant)
 
     def turn_in_s(self, call: Call, place: int) -> float:
+        """In the whole pool; but an interactive call maybe sooner on kept slots, others maybe later on theirs."""
+        line = self.line[: place + 1]
+        wait_s = self.wait_s(call, line, self.starts, self.slots)
+        if not self.kept:
+            return wait_s
+        alike = [w for w in line if (w.call.priority == INTERACTIVE) is (call.priority == INTERACTIVE)]
+        if call.priority != INTERACTIVE:
+            first_s = self.wait_s(call, line[: line.index(alike[0]) + 1], self.starts, self.slots)
+            return max(wait_s, self.wait_s(call, alike, self.other_starts, self.common, first_s))
+        if max(w.call.weight for w in alike) <= self.kept:
+            return min(wait_s, self.wait_s(call, alike, self.urgent_starts, self.kept))
+        return wait_s
+
+    def wait_s(self, call: Call, line: list[Waiter], starts: list[float], slots: int, first_s: float = 0.0) -> float:
         """If all calls take as long as the last ones did on average, then each slot is free again every so often."""
-        slots, service_s = self.open_to(call), self.mean_s or call.guess_s
-        ahead = sum(min(w.call.weight, slots) for w in self.line[:place]) if self.heavy else place
-        rounds, slot = divmod(ahead + self.weight(call) - 1, slots)
-        idle, above = max(0, slots - len(self.starts)), max(0, len(self.starts) - slots)
-        free_in_s = 0.0 if slot < idle else max(0.0, self.starts[above + slot - idle] + service_s - call.arrival)
-        return free_in_s + rounds * service_s
+        service_s = self.mean_s or line[-1].call.guess_s
+        weight = sum(min(w.call.weight, slots) for w in line) if self.heavy else len(line)
+        rounds, slot = divmod(weight - 1, slots)
+        idle, above = max(0, slots - len(starts)), max(0, len(starts) - slots)
+        free_in_s = 0.0 if slot < idle else starts[above + slot - idle] + service_s - call.arrival
+        return max(first_s, free_in_s) + rounds * service_s
 
     def open_to(self, call: Call) -> int:
         return self.slots if call.priority == INTERACTIVE else self.common
@@ -166,4 +177,11 @@ class _Pool:
         return 1 if call.weight == 1 else min(call.weight, self.open_to(call))
 
     def fits(self, call: Call) -> bool:
-        return len(self.starts) + self.weight(call) <= self.open_to(call)
+        return len(self.starts) + self.weight(call) <= self.slots and not self.over(call)
+
+    def over(self, call: Call) -> bool:
+        """Whether it would take a slot that is kept from it."""
+        return len(self.other_starts) + self.weight(call) > self.open_to(call) < self.slots
+
+    def starts_of(self, call: Call) -> list[float]:
+        return self.urgent_starts if call.priority == INTERACTIVE else self.other_starts

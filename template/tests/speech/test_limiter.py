@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -258,6 +259,69 @@ async def test_reserved_slots_starve_nobody() -> None:
     await asyncio.gather(*crowd)
 
 
+async def peak(reserved: float) -> tuple[list[float], list[float], int]:
+    """20 minutes at 97 % of 10 slots, a third of it batch: waits of both, shortest first, and how many were served."""
+    limiter, chance, served = Limiter("flash", 10, reserved=reserved), random.Random(0), []
+    waits: dict[Priority, list[float]] = {INTERACTIVE: [], BATCH: []}
+
+    async def one(priority: Priority, came: float, seconds: float) -> None:
+        waits[priority].append(await call(limiter, ticket(priority), seconds) - came)
+        served.append(now())
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(2000):
+            await asyncio.sleep(chance.expovariate(1.75))
+            priority = INTERACTIVE if chance.random() < 0.7 else BATCH
+            group.create_task(one(priority, now(), 5.57 * chance.expovariate(1)))
+        last = now()
+    return sorted(waits[INTERACTIVE]), sorted(waits[BATCH]), sum(ended <= last for ended in served)
+
+
+async def test_kept_slots_do_not_turn_against_those_they_are_kept_for() -> None:
+    """Though batch calls age past interactive ones, these wait as with nothing kept at most, and as many are served."""
+    interactive, batch, served = await peak(3)
+    usual, _, usually_served = await peak(0)
+
+    assert batch[-1] > 120, "nothing was on trial"
+    for share in (0.5, 0.95, 0.99):
+        assert interactive[int(share * len(interactive))] < 1.05 * usual[int(share * len(usual))]
+    assert served > 0.99 * usually_served
+
+
+async def test_a_kept_slot_in_use_is_nobodys_loss() -> None:
+    """A crowd that has aged keeps the other three slots busy while interactive calls pass it, each at once."""
+    limiter, passed = Limiter("flash", 4, reserved=1), []
+    crowd = queue(limiter, *(ticket(BATCH) for _ in range(600)))
+    await asyncio.sleep(150)
+    for _ in range(50):
+        passed += queue(limiter, ticket(INTERACTIVE))
+        await asyncio.sleep(1)
+
+    assert [150 + n for n in range(50)] == await started(*passed)
+    assert 199 == max(await started(*crowd))
+
+
+async def test_who_ran_as_interactive_counts_so_to_its_end() -> None:
+    """A flight whose interactive reader left holds its slot on; what others may hold is still theirs."""
+    limiter, mine = Limiter("flash", 2, reserved=1), ticket(INTERACTIVE)
+    tasks = queue(limiter, mine)
+    await asyncio.sleep(0.5)
+    mine.priority = BATCH
+    limiter.reorder(mine)
+
+    assert [0, 0.5] == await started(*tasks, *queue(limiter, ticket()))
+
+
+async def test_a_heavy_head_that_waits_for_its_quota_leaves_the_kept_slots_open() -> None:
+    """It needs all slots that others may hold; an interactive call on a kept one is not in its way."""
+    limiter = Limiter("stt", 4, reserved=1)
+    running, heavy = queue(limiter, ticket(), ticket(weight=9), seconds=2)
+    await asyncio.sleep(1)
+    passing = queue(limiter, ticket(INTERACTIVE), seconds=2)
+
+    assert [0, 1, 2] == await started(running, *passing, heavy)
+
+
 # ---------------------------------------------------------------------------------------------------- shedding
 
 
@@ -410,6 +474,55 @@ async def test_slots_above_a_lowered_limit_are_nobodys_turn() -> None:
     hear(limiter, 2)
 
     assert [True, False] == [limiter.late(NORMAL, 1.0 + turn, False) is not None for turn in (1.15, 1.25)]
+    await asyncio.gather(*tasks)
+
+
+async def told(limiter: Limiter, *wanted: Ticket) -> list[float]:
+    """What each hears of its turn on arrival, behind those before it."""
+    turns = []
+    for each in wanted:
+        each.arrived = now()
+        turns.append(round(limiter.turn_in_s(each), 6))
+        queue(limiter, each)
+        await asyncio.sleep(0)
+    return turns
+
+
+async def test_the_turn_of_others_is_told_by_what_they_may_hold() -> None:
+    """Three of four slots for them and their like, once the interactive calls ahead of them leave room."""
+    limiter = Limiter("flash", 4, reserved=1)
+    await measured(limiter, 1.0)
+
+    assert [0, 0, 0, 1, 1, 1, 2] == await told(limiter, *(ticket() for _ in range(7)))
+    await asyncio.sleep(10)
+    assert [0] * 4 == await told(limiter, *(ticket(INTERACTIVE) for _ in range(4)))
+    assert [1, 1, 1, 2] == await told(limiter, *(ticket() for _ in range(4)))
+    await asyncio.sleep(10)
+
+
+async def test_the_turn_of_interactive_calls_is_told_by_what_is_kept_for_them() -> None:
+    """However many have aged past them; unless they are heavier than what is kept, or behind such."""
+    limiter = Limiter("flash", 4, reserved=1)
+    await measured(limiter, 1.0)
+    crowd = queue(limiter, *(ticket(BATCH) for _ in range(600)))
+    await asyncio.sleep(150.25)  # 453 have begun, three of them a quarter of a second ago; 147 wait
+
+    assert [0, 1, 2] == await told(limiter, *(ticket(INTERACTIVE) for _ in range(3)))
+    assert [37.75, 38.0] == await told(limiter, ticket(INTERACTIVE, weight=2), ticket(INTERACTIVE))
+    await asyncio.gather(*crowd)
+
+
+async def test_the_turn_on_kept_slots_waits_for_those_above_a_lowered_limit() -> None:
+    """Four others run where one may: the kept slots are theirs until they end."""
+    limiter, tasks = Limiter("flash", 6, reserved=2), []
+    await measured(limiter, 1.0)
+    for _ in range(4):
+        tasks += queue(limiter, ticket())
+        await asyncio.sleep(0.1)
+    hear(limiter, 3)
+
+    assert [0.7, 0.8] == await told(limiter, ticket(INTERACTIVE), ticket(INTERACTIVE))
+    assert [0.9] == await told(limiter, ticket())
     await asyncio.gather(*tasks)
 
 
@@ -839,9 +952,24 @@ class Anything(RuleBasedStateMachine):
         assert len(waiting) == sum(seen["queued"].values())
         assert sum(lease.weight for _, lease in self.holds.values()) == seen["in_flight"]
         if waiting:
-            head = min((self.tickets[task] for task in waiting), key=self.rank)
-            kept = 0 if head.priority is INTERACTIVE else self.kept(seen["limit"])
-            assert seen["in_flight"] + min(head.weight, seen["limit"] - kept) > seen["limit"] - kept
+            line = sorted((self.tickets[task] for task in waiting), key=self.rank)
+            assert not self.fits(line[0], seen)
+            urgent = next((each for each in line if each.priority is INTERACTIVE), None)
+            if urgent and self.others + self.weight(line[0], seen) > seen["limit"] - self.kept(seen["limit"]):
+                assert not self.fits(urgent, seen)
+
+    @property
+    def others(self) -> int:
+        """Slots of those that are not interactive."""
+        return sum(lease.weight for _, lease in self.holds.values() if lease.priority is not INTERACTIVE)
+
+    def weight(self, wanted: Ticket, seen: dict[str, Any]) -> int:
+        return min(wanted.weight, seen["limit"] - (wanted.priority is not INTERACTIVE and self.kept(seen["limit"])))
+
+    def fits(self, wanted: Ticket, seen: dict[str, Any]) -> bool:
+        weight, limit = self.weight(wanted, seen), seen["limit"]
+        of_its_like = wanted.priority is INTERACTIVE or self.others + weight <= limit - self.kept(limit)
+        return seen["in_flight"] + weight <= limit and of_its_like
 
     def rank(self, waiting: Ticket) -> tuple[float, int]:
         assert waiting.arrived is not None

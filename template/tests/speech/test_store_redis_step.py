@@ -13,7 +13,11 @@ import pytest
 from backend_redis import RedisServer
 from redis import Redis
 
+from speech.clock import now
+from speech.limiter import Limiter, Ticket
+from speech.request import Priority
 from speech.stores.redis_steps import SCRIPT
+from speech.testing.virtual_time import run
 
 QUICK = SCRIPT.text.replace("4e6, 2e6, 1.5e6, 0.1e6", "60e6, 0.3e6, 0.1e6, 60e6")  # who is deaf is dead after 0.1 s
 PLAN, RESERVED = 6, 1
@@ -59,6 +63,7 @@ class World:
         self.url, self.chance = url, chance
         self.sha = self.redis.script_load(QUICK)
         self.processes, self.limit, self.learning = list[Process](), PLAN, False
+        self.urgent = set[str]()  # who began as interactive
         self.number = self.served = 0
         for _ in range(2):
             self.start()
@@ -156,7 +161,7 @@ class World:
             "limit": self.limit,
             "ceiling": PLAN,
             "share": 0,
-            "held": [[name, 1000, weight, 0] for name, weight in process.running.items()],
+            "held": [[name, 1000, weight, int(name in self.urgent)] for name, weight in process.running.items()],
             "want": [as_want(waiter) for waiter in process.waiting.values()],
         }
         claim = {"claim": True, "beat": True, "first": not process.born, "born": process.born, "pools": {"stt": news}}
@@ -189,10 +194,16 @@ class World:
     def begin(self, process: Process, said: dict[str, Any]) -> None:
         for _, name, weight in said["given"]:
             if name in process.waiting:
-                self.check_order(process.waiting.pop(name))
+                waiter = process.waiting.pop(name)
+                self.check_order(waiter)
                 process.running[name] = weight
                 self.served += 1
-                assert sum(sum(each.running.values()) for each in self.processes) <= self.limit
+                running = {n: w for each in self.processes for n, w in each.running.items()}
+                assert sum(running.values()) <= self.limit
+                if waiter.urgency == 0:
+                    self.urgent.add(name)
+                else:
+                    assert sum(w for n, w in running.items() if n not in self.urgent) <= self.common
             else:
                 process.tell("release", [name, 0])
 
@@ -211,13 +222,25 @@ class World:
         names = {process.me for process in self.processes}
         line = [name for name in self.redis.zrange(f"{POOL}:line", 0, -1) if name.split(":")[0] in names]
         if line and not self.learning:
-            urgent = self.redis.zscore(f"{POOL}:urgent", line[0]) is not None
-            slots = self.limit - (0 if urgent else min(RESERVED, self.limit - 1))
-            assert self.held + min(int(line[0].split(":")[2]), slots) > slots
+            urgent = [name for name in line if self.redis.zscore(f"{POOL}:urgent", name) is not None]
+            over = line[0] not in urgent and self.others + min(weight(line[0]), self.common) > self.common
+            slots = self.limit if line[0] in urgent else self.common
+            assert over or self.held + min(weight(line[0]), slots) > self.limit
+            assert not (over and urgent) or self.held + min(weight(urgent[0]), self.limit) > self.limit
+
+    @property
+    def common(self) -> int:
+        """Slots for those that are not interactive."""
+        return self.limit - min(RESERVED, self.limit - 1)
 
     @property
     def held(self) -> int:
         return sum(int(lease.split()[2]) for lease in self.redis.hvals(f"{POOL}:held"))
+
+    @property
+    def others(self) -> int:
+        leases = [lease.split() for lease in self.redis.hvals(f"{POOL}:held")]
+        return sum(int(lease[2]) for lease in leases if lease[3] == "0")
 
     def close(self) -> None:
         """Everybody leaves, and then nothing is held by anybody."""
@@ -237,6 +260,10 @@ class World:
         self.redis.close()
 
 
+def weight(name: str) -> int:
+    return int(name.split(":")[2])
+
+
 def as_want(waiter: Waiter) -> list[Any]:
     waited_us = int(1e6 * (time.monotonic() - waiter.came))
     return [waiter.name, waiter.urgency, waited_us, 10**10, 0, 10**6]
@@ -253,3 +280,83 @@ def test_anything(redis_server: RedisServer, seed: int) -> None:
         world.check()
     assert world.served > 10
     world.close()
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """Class, for how long (s) and weight of those that run already on so many slots, some of them kept; that come and
+    have waited; and that do after the limit was lowered. Calls take 1000 s."""
+
+    plan: int
+    reserved: float
+    lowered: int
+    running: list[tuple[int, float, int]]
+    before: list[tuple[int, float, int]]
+    after: list[tuple[int, float, int]]
+
+    @classmethod
+    def random(cls, chance: random.Random) -> "Crowd":
+        plan, weights = chance.randint(2, 10), chance.choice([[1], [1, 1, 1, 2, 4]])
+        waited_s = [7.0 * n for n in chance.sample(range(40), plan + 25)]  # so no two ranks are within a second
+        each = [(chance.randint(0, 2), since_s, chance.choice(weights)) for since_s in waited_s]
+        running = [(urgency, 1000 * chance.random(), 1) for urgency, _, _ in each[: chance.randint(0, plan)]]
+        return cls(plan, chance.choice([0, 1, 2, 0.3]), chance.randint(1, plan), running, each[:plan], each[plan:])
+
+
+async def turns_by_limiter(crowd: Crowd) -> list[float]:
+    """What each who comes late enough to wait hears of its turn; 0 for who need not wait."""
+    limiter, turns = Limiter("stt", crowd.plan, reserved=crowd.reserved), list[float]()
+    for urgency, since_s, weight in crowd.running:
+        lease = limiter.admit(Ticket(Priority(urgency), 1e6, False, 1000.0, weight))
+        limiter.grant(lease)
+        lease.started = now() - since_s
+    for urgency, waited_s, weight in crowd.before + crowd.after:
+        if len(turns) == len(crowd.before):
+            limiter.heard(crowd.lowered, None)
+        lease = limiter.admit(Ticket(Priority(urgency), 1e6, False, 1000.0, weight, now() - waited_s))
+        limiter.enter(lease)
+        turns.append(0.0 if lease.turn.done() else limiter.turn_in_s(lease.ticket, lease.number))
+    return turns
+
+
+class Script:
+    """One process, alone, with a pool for each of the crowds."""
+
+    def __init__(self, url: str, crowds: list[Crowd]) -> None:
+        self.redis: Any = Redis.from_url(url, decode_responses=True)
+        self.seq = 0
+        pools = {}
+        for number, each in enumerate(crowds):
+            terms = {"plan": each.plan, "fixed": 0, "reserved": each.reserved, "size": 1000}
+            held = [[f"me:-{n}:{w}", int(1e6 * s), w, int(u == 0)] for n, (u, s, w) in enumerate(each.running)]
+            known = {"limit": each.plan, "ceiling": each.plan, "share": 0, "held": held, "want": []}
+            pools[str(number)] = {"terms": terms} | known
+        self.say(pools, claim=True, beat=True, first=True, born=0)
+        while self.say({})["status"] == "learning":
+            time.sleep(0.05)
+
+    def say(self, pools: dict[str, Any], **more: Any) -> Any:
+        self.seq += 1
+        return json.loads(self.redis.eval(QUICK, 1, "root", "me", self.seq, json.dumps(more | {"pools": pools})))
+
+    def turns(self, pool: str, crowd: Crowd) -> list[float]:
+        turns = list[float]()
+        for urgency, waited_s, weight in crowd.before + crowd.after:
+            name, lowered = f"me:{self.seq}:{weight}", [[crowd.lowered, -1]] if len(turns) == len(crowd.before) else []
+            wanted = [name, urgency, int(1e6 * waited_s), 10**12, 0, 10**9]
+            answer = self.say({pool: {"heard": lowered, "want": [wanted]}})
+            waits = [wait_us / 1e6 for _, known, wait_us in answer["queued"] if known == name]
+            assert len(waits) + sum(known == name for _, known, _ in answer["given"]) == 1
+            turns.append(waits[0] if waits else 0.0)
+        return turns
+
+
+def test_turns_are_told_as_by_the_limiter(redis_server: RedisServer) -> None:
+    """Of every class and weight, with slots kept and not, behind whoever has aged, also after the limit was lowered."""
+    crowds = [Crowd.random(random.Random(seed)) for seed in range(60)]
+    script = Script(redis_server.url, crowds)
+    for number, crowd in enumerate(crowds):
+        told = script.turns(str(number), crowd)
+
+        assert told == pytest.approx(run(turns_by_limiter(crowd)), abs=20), crowd
+    script.redis.close()

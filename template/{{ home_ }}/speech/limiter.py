@@ -5,6 +5,7 @@ eleventh at once is refused. So a slot is held for as long as upstream speaks, t
 
 Fair:   rank = arrival + what the class gives way: interactive 0, normal 60 s, batch 120 s. First come first served
         within a class; urgent passes whatever has not waited a minute longer; nothing starves, and no timer is needed.
+Kept:   what is not interactive holds at most limit - kept slots. While it does, interactive calls pass it in the line.
 Shed:   who can't be served before his deadline hears it on arrival, with the time after which he could. When the line
         is full its worst place is refused, whoever stands there.
 Truth:  in flight <= limit at every step. A lowered limit takes no slot back: it grants none until fewer are held.
@@ -65,10 +66,8 @@ class Limiter:
 
     def __post_init__(self) -> None:
         self.allowance = Allowance(self.pool, self.plan, self.processes, self.fixed)
-        self._line: list[Lease] = []
-        self._held: set[Lease] = set()
+        self._line, self._held, self._service_s = list[Lease](), set[Lease](), 0.0
         self._asked = self._in_flight = self._waited = self._shed = self._measured = 0
-        self._service_s = 0.0
 
     def admit(self, ticket: Ticket) -> "Lease":
         """``async with`` it to hold a slot. Raises Overloaded: queue_full or deadline_unreachable."""
@@ -88,10 +87,8 @@ class Limiter:
         """
         if ticket is None:
             return None if self.observed else self._late(Ticket(priority, deadline, whole, GUESS_S, arrived=now()))
-        if not (waiter := self._waiting(ticket)):
-            return None
         joined = replace(ticket, priority=min(priority, ticket.priority), deadline=deadline, whole=whole)
-        return self._late(joined, waiter.number)
+        return self._late(joined, waiter.number) if (waiter := self._waiting(ticket)) else None
 
     def heard(self, maximum: int | None, current: int | None) -> None:
         """The headers of a good answer, told while its lease is held. None is no news."""
@@ -149,20 +146,16 @@ class Limiter:
                 return
 
     def _next(self) -> "Lease | None":
-        """Nobody passes the head of the line, except an interactive call on its way to a slot kept for such calls."""
-        head = self._line[0]
-        if self._fits(head.ticket):
-            return head
-        urgent = sum(lease.weight for lease in self._held if lease.ticket.priority is Priority.INTERACTIVE)
-        waiting = (waiter for waiter in self._line if waiter.ticket.priority is Priority.INTERACTIVE)
-        first = next(waiting, None) if urgent < self._kept() else None
-        return first if first and self._fits(first.ticket) else None
+        """Nobody passes the head of the line, except an interactive call while the others hold all that they may."""
+        head, waiting = self._line[0], (w for w in self._line if w.ticket.priority is Priority.INTERACTIVE)
+        best = next(waiting, head) if self._over(head.ticket) else head
+        return best if self._fits(best.ticket) else None
 
     def grant(self, waiter: "Lease") -> None:
         if waiter.turn.cancelled():  # and about to run, to find itself out of the line already
             return
         waiter.weight = waiter.weight or self._weight(waiter.ticket)  # what runs already says itself what it takes
-        waiter.started, waiter.epoch = now(), self.allowance.epoch
+        waiter.started, waiter.epoch, waiter.priority = now(), self.allowance.epoch, waiter.ticket.priority
         self._held.add(waiter)
         self._in_flight += waiter.weight
         for lease in self._held:
@@ -181,8 +174,7 @@ class Limiter:
     def _turn_away(self, worst: "Lease") -> None:
         """He may come back as soon as the head of the line is let in."""
         self._shed += 1
-        head = self._line[0].ticket if self._line else worst.ticket
-        wait_s = self._wait_s(head, [], self._service_s or head.guess_s)
+        wait_s = self.turn_in_s((self._line or [worst])[0].ticket, 0)
         if not worst.turn.cancelled():
             worst.turn.set_result(Overloaded(FULL.format(self.pool), retry_after_s=wait_s))
 
@@ -204,18 +196,20 @@ class Limiter:
 
     def _kept(self) -> int:
         """Slots for interactive calls alone; ``reserved`` is their number, or below 1 a share of the limit."""
-        limit = self.allowance.limit
-        return min(int(self.reserved if self.reserved >= 1 else self.reserved * limit), limit - 1)
-
-    def _slots(self, ticket: Ticket) -> int:
-        return self.allowance.limit - (0 if ticket.priority is Priority.INTERACTIVE else self._kept())
+        return min(int(self.reserved * (1 if self.reserved >= 1 else self.allowance.limit)), self.allowance.limit - 1)
 
     def _weight(self, ticket: Ticket) -> int:
         """A call that is heavier than the pool runs alone."""
-        return min(ticket.weight, self._slots(ticket))
+        return min(ticket.weight, self.allowance.limit - self._kept() * (ticket.priority is not Priority.INTERACTIVE))
 
     def _fits(self, ticket: Ticket) -> bool:
-        return self._in_flight + self._weight(ticket) <= self._slots(ticket)
+        return self._in_flight + self._weight(ticket) <= self.allowance.limit and not self._over(ticket)
+
+    def _over(self, ticket: Ticket) -> bool:
+        """Whether it would take a slot that is kept from it and its like."""
+        kept = 0 if ticket.priority is Priority.INTERACTIVE else self._kept()
+        held = [lease for lease in self._held if lease.priority is not Priority.INTERACTIVE] if kept else []
+        return sum(lease.weight for lease in held) + self._weight(ticket) > self.allowance.limit - kept
 
     def _late(self, ticket: Ticket, number: float = math.inf) -> Overloaded | None:
         """The refusal if the deadline comes before its turn, or for whole audio before the call itself would end.
@@ -224,38 +218,55 @@ class Limiter:
         able to mend. So nobody is told to come back later than when the line will have passed, either.
         """
         service_s, wait_s = self._service_s or ticket.guess_s, self.turn_in_s(ticket, number)
-        over_s = wait_s + (service_s if ticket.whole else 0.0) - (ticket.deadline - now())
-        if over_s <= 0:
+        if (over_s := wait_s + (service_s if ticket.whole else 0.0) - (ticket.deadline - now())) <= 0:
             return None
         again_s = min(wait_s, over_s) + SPREAD * (service_s + wait_s / math.sqrt(self._measured or 1))
         return Overloaded(LATE.format(self.pool), code="deadline_unreachable", retry_after_s=again_s)
 
     def turn_in_s(self, ticket: Ticket, number: float = math.inf) -> float:
-        """How long until its turn, for a newcomer or from where ``number`` stands."""
-        ahead = self._line[: bisect_left(self._line, _rank(ticket, number), key=lambda waiter: waiter.rank)]
-        return self._wait_s(ticket, ahead, self._service_s or ticket.guess_s)
+        """How long until its turn, for a newcomer or from where ``number`` stands.
 
-    def _wait_s(self, ticket: Ticket, ahead: list["Lease"], service_s: float) -> float:
-        """Until its turn, if all calls take ``service_s``: then each slot is free again every ``service_s``."""
-        slots, instant = self._slots(ticket), now()
-        ends = sorted(max(instant, lease.started + service_s) for lease in self._held for _ in range(lease.weight))
-        above = max(0, len(ends) - slots)  # a lowered limit: the first ends free nothing; observing: they would wait
-        free_at = [instant] * (slots - len(ends)) + ends[0 if self.observed else above :]
-        before = sum(min(waiter.ticket.weight, slots) for waiter in ahead) + (above if self.observed else 0)
-        rounds, slot = divmod(before + self._weight(ticket) - 1, slots)
-        return free_at[slot] + rounds * service_s - instant
+        That is when the whole pool has let in all ahead of it. An interactive call may come sooner: by the kept slots,
+        after its like, unless one is too heavy for these. Others may come later: by what they may hold, one by one from
+        when the first of them is let in.
+        """
+        limit, kept, urgent = self.allowance.limit, self._kept(), ticket.priority is Priority.INTERACTIVE
+        place = bisect_left(self._line, _rank(ticket, number), key=lambda waiter: waiter.rank)
+        line = [waiter.ticket for waiter in self._line[:place]] + [ticket]
+        alike = [each for each in line if kept and (each.priority is Priority.INTERACTIVE) is urgent]
+        held = sorted((w.started, w.priority is Priority.INTERACTIVE) for w in self._held for _ in range(w.weight))
+        interactive, others = [at for at, mine in held if mine], [at for at, mine in held if not mine]
+        wait_s = self._wait_s(line, interactive + others, limit)
+        if kept and not urgent:
+            first_s = self._wait_s(line[: line.index(alike[0]) + 1], interactive + others, limit)
+            return max(wait_s, self._wait_s(alike, others, limit - kept, first_s))
+        if kept and max(each.weight for each in alike) <= kept:
+            return min(wait_s, self._wait_s(alike, interactive + others[: kept - limit], kept))
+        return wait_s
+
+    def _wait_s(self, line: list[Ticket], starts: list[float], slots: int, first_s: float = 0.0) -> float:
+        """Until the last of them has its turn, none before ``first_s``.
+
+        If all calls take ``service_s``: then a slot that was taken at ``starts`` is free again every so often.
+        """
+        service_s, first = self._service_s or line[-1].guess_s, now() + first_s
+        ends = sorted(max(first, started + service_s) for started in starts)
+        # More ends than slots: a lowered limit, and the first of them free nothing; observing, and some would wait.
+        free_at = [first] * (slots - len(ends)) + (ends if self.observed else ends[-slots:])
+        place = sum(min(each.weight, slots) for each in line) - 1 + (max(0, len(ends) - slots) if self.observed else 0)
+        return free_at[place % slots] + place // slots * service_s - now()
 
 
 class Lease:
     """One attempt's slot, from asking for it to handing it on. ``async with`` it: waits its turn, holds it, ends it.
 
-    ``rank`` orders the line; no two have the same ``number``. ``peak`` is the most we had in flight since it was given.
+    ``rank`` orders the line; no two have the same ``number``. ``priority`` is the ticket's when it was given, ``peak``
+    the most we had in flight since.
     """
 
     def __init__(self, limiter: Limiter, ticket: Ticket, number: int) -> None:
-        self._limiter, self.ticket, self.number = limiter, ticket, number
-        self.rank, self.started = (0.0, 0.0), 0.0
-        self.weight = self.epoch = self.peak = 0
+        self._limiter, self.ticket, self.number, self.priority = limiter, ticket, number, ticket.priority
+        self.rank, self.started, self.weight, self.epoch, self.peak = (0.0, 0.0), 0.0, 0, 0, 0
         self.turn: asyncio.Future[Overloaded | None] = asyncio.get_running_loop().create_future()
 
     def refused(self, limit: int | None) -> None:

@@ -208,7 +208,6 @@ class RedisLease(Lease):
 
     _limiter: RedisLimiter
     name = ""
-    priority = Priority.NORMAL
     turn_at = math.inf
     took_us = 0  # of a call that ended well
 
@@ -239,8 +238,7 @@ def limiter(steps: Steps, pool: str, plan: int, *, processes: int, **terms: Any)
 
 
 def _held(lease: RedisLease) -> tuple[str, int, int, int]:
-    urgent = lease.ticket.priority is Priority.INTERACTIVE
-    return lease.name, _us(now() - lease.started), lease.weight, int(urgent)
+    return lease.name, _us(now() - lease.started), lease.weight, int(lease.priority is Priority.INTERACTIVE)
 
 
 def _us(seconds: float) -> int:

@@ -240,7 +240,15 @@ end
 local function slots(pool, urgent) return pool.limit - (urgent and 0 or kept(pool)) end
 local function is_urgent(pool, id) return call('ZSCORE', pool.key .. ':urgent', id) and true or false end
 local function weigh(pool, id, urgent) return math.min(weight_of(id), slots(pool, urgent)) end
-local function fits(pool, id, urgent) return pool.busy + pool.aside + weigh(pool, id, urgent) <= slots(pool, urgent) end
+
+local function over(pool, id, urgent) -- whether it would take a slot that is kept from it and its like
+  local others = pool.busy - pool.urgent + pool.aside
+  return slots(pool, urgent) < math.min(pool.limit, others + weigh(pool, id, urgent))
+end
+
+local function fits(pool, id, urgent)
+  return pool.busy + pool.aside + weigh(pool, id, urgent) <= pool.limit and not over(pool, id, urgent)
+end
 
 local function enter(pool, id, rank, urgent)
   pool.waiting = pool.waiting + call('ZADD', pool.key .. ':line', rank, id)
@@ -282,10 +290,10 @@ local function tell(kind, pool, id, ...)
   table.insert(letter[kind], { pool.name, id, ... })
 end
 
-local function next_one(pool, head) -- nobody passes the head, but an interactive one on his way to a slot kept for such
+local function next_one(pool, head) -- nobody passes the head, but an interactive one while others hold all they may
   local urgent = is_urgent(pool, head)
   if fits(pool, head, urgent) then return head, urgent end
-  local best = pool.urgent < kept(pool) and first(pool, ':urgent')
+  local best = over(pool, head, urgent) and first(pool, ':urgent')
   if best and fits(pool, best, true) then return best, true end
 end
 
@@ -307,32 +315,71 @@ end
 
 local function ends(pool, service) -- when each slot in use is free, if all calls take so long
   if pool.ends and pool.ends.service == service then return pool.ends end
-  local list = { service = service }
+  local list = { service = service, all = {}, urgent = {}, others = {} }
   for _, lease in pairs(pool.held) do
-    for _ = 1, lease.weight do list[#list + 1] = math.max(now, lease.since + service) end
+    for _, kind in ipairs({ list.all, lease.urgent and list.urgent or list.others }) do
+      for _ = 1, lease.weight do kind[#kind + 1] = math.max(now, lease.since + service) end
+    end
   end
-  table.sort(list)
+  for _, kind in ipairs({ list.all, list.urgent, list.others }) do table.sort(kind) end
   pool.ends = list
   return list
 end
 
-local function ahead(pool, rank, n) -- the weight of all who stand before it
-  if pool.waiting == 0 then return 0 end
+local function ends_kept(pool, list) -- of slots that interactive ones may count on; a lowered limit: also of others
+  local kind = { unpack(list.urgent) }
+  for i = 1, #list.others - slots(pool, false) do kind[#kind + 1] = list.others[i] end
+  table.sort(kind)
+  return kind
+end
+
+local function ahead(pool, rank, n, line) -- the weight of all who stand before it, and of the heaviest
+  if pool.waiting == 0 then return 0, 0 end
   local before = '(' .. whole(rank)
-  local sum = call('ZCOUNT', pool.key .. ':line', '-inf', before)
-  if pool.heavy == 0 then return sum end
+  local sum, most = call('ZCOUNT', pool.key .. line, '-inf', before), 1
+  if pool.heavy == 0 then return sum, most end
   for _, id in ipairs(call('ZRANGEBYSCORE', pool.key .. ':heavy', '-inf', before)) do
-    sum = sum + math.min(weight_of(id), n) - 1
+    if line == ':line' or is_urgent(pool, id) then
+      sum, most = sum + math.min(weight_of(id), n) - 1, math.max(most, weight_of(id))
+    end
   end
-  return sum
+  return sum, most
+end
+
+local function first_of_others(pool) -- the lines are in one order, so alike up to there
+  for from = 0, pool.waiting - 1, 100 do
+    local urgent = call('ZRANGE', pool.key .. ':urgent', from, from + 99)
+    for i, id in ipairs(call('ZRANGE', pool.key .. ':line', from, from + 99)) do
+      if id ~= urgent[i] then return id end
+    end
+  end
+end
+
+local function turn(weight, n, list, service, first) -- of the last of so much weight on n slots; of none before first
+  local above, idle = math.max(0, #list - n), math.max(0, n - #list)
+  local rounds, slot = math.floor((weight - 1) / n), (weight - 1) % n
+  return math.max(first, slot < idle and now or list[above + slot - idle + 1]) + rounds * service
+end
+
+local function turn_in_pool(pool, rank, weight, service)
+  local n = pool.limit
+  return turn(ahead(pool, rank, n, ':line') + math.min(weight, n), n, ends(pool, service).all, service, now)
 end
 
 local function wait(pool, rank, weight, urgent, service) -- until its turn
-  local n, list = slots(pool, urgent), ends(pool, service)
-  local above, idle = math.max(0, #list - n), math.max(0, n - #list)
-  local index = ahead(pool, rank, n) + math.min(weight, n) - 1
-  local rounds, slot = math.floor(index / n), index % n
-  return (slot < idle and now or list[above + slot - idle + 1]) + rounds * service - now
+  local at, n, list = turn_in_pool(pool, rank, weight, service), kept(pool), ends(pool, service)
+  if n == 0 then return at - now end
+  if urgent then -- maybe sooner, by the kept slots
+    local sum, most = ahead(pool, rank, n, ':urgent')
+    if math.max(most, weight) > n then return at - now end
+    return math.min(at, turn(sum + weight, n, ends_kept(pool, list), service, now)) - now
+  end
+  n = slots(pool, false)
+  local head = first_of_others(pool) -- maybe later, by the others: they begin with the first of them
+  local head_rank = head and tonumber(call('ZSCORE', pool.key .. ':line', head)) or rank
+  local first = head_rank < rank and turn_in_pool(pool, head_rank, weight_of(head), service) or at
+  local sum = (ahead(pool, rank, n, ':line')) - (ahead(pool, rank, n, ':urgent'))
+  return math.max(at, turn(sum + math.min(weight, n), n, list.others, service, first)) - now
 end
 
 local function judge(pool, want) -- those who came now and still wait: will it be in time?
