@@ -4,12 +4,13 @@ speech:{<account>}:diary:<day>     name -> count, for KEPT_S
 speech:{<account>}:diary:texts     name -> text
 """
 
+import asyncio
 import datetime
 from collections.abc import Mapping
 from typing import Any
 
 from . import Room
-from .redis_connection import Connection
+from .redis_connection import PATIENCE_S, Connection
 
 KEPT_S = 9 * 86400
 
@@ -21,7 +22,7 @@ class RedisNotes:
         self._connection, self._root = connection, f"{connection.prefix}:diary"
 
     async def add(self, days: Mapping[str, Mapping[str, float]]) -> None:
-        async with self._connection.redis.pipeline(transaction=True) as steps:
+        async with asyncio.timeout(PATIENCE_S), self._connection.redis.pipeline(transaction=True) as steps:
             for day, counts in days.items():
                 for name, number in counts.items():
                     steps.hincrbyfloat(f"{self._root}:{day}", name, number)
@@ -33,15 +34,15 @@ class RedisNotes:
         first = datetime.date.fromisoformat(day)
         for later in range((today - first).days + 1):
             each = (first + datetime.timedelta(days=later)).isoformat()
-            said: Any = await self._connection.redis.hgetall(f"{self._root}:{each}")
+            said: Any = await self._connection.ask("HGETALL", f"{self._root}:{each}")
             days[each] = {name.decode(): float(number) for name, number in said.items()}
         return days
 
     async def put(self, name: str, text: str) -> None:
-        await self._connection.redis.hset(f"{self._root}:texts", name, text)
+        await self._connection.ask("HSET", f"{self._root}:texts", name, text)
 
     async def get(self, name: str) -> str | None:
-        text: Any = await self._connection.redis.hget(f"{self._root}:texts", name)
+        text: Any = await self._connection.ask("HGET", f"{self._root}:texts", name)
         return text.decode() if text else None
 
     async def close(self) -> None:
