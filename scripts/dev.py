@@ -18,7 +18,7 @@ STAMP = VENV / ".stamp"
 TASKS = {
     "setup": [],
     "demo": [["scripts/demo.py"]],
-    "test": [["-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", "-m", "not full"]],
+    "test": [["-m", "pytest", "-q", "-n", "3", "--dist", "worksteal", "-m", "not full"]],
     "test-all": [["-m", "pytest", "-q", "-n", "2", "--dist", "worksteal"]],
     "lint": [["-m", "ruff", "check", "."], ["-m", "ruff", "format", "--check", "."], ["-m", "mypy"]],
     "manifest": [["-m", "generator.manifest"]],
