@@ -150,8 +150,8 @@ def unannotated() -> list[dict[str, Any]]:
 def test_prometheus_takes_rules_and_configuration(renders: Renders) -> None:
     """As rendered, to the letter: no Jinja has eaten what is Prometheus' own."""
     folder = renders.of({"layout": "service", "deploy": True}) / "ops/prometheus"
-    for what, name in (("rules", "rules.yml"), ("config", "prometheus.yml")):
-        done = run(need("promtool"), "check", what, *(["--syntax-only"] if what == "config" else []), folder / name)
+    for what, file in ((["rules"], "rules.yml"), (["config", "--syntax-only"], "prometheus.yml")):
+        done = run(need("promtool"), "check", *what, folder / file)
 
         assert done.returncode == 0, done.stdout + done.stderr
     assert "{{ $labels.pool }}" in (folder / "rules.yml").read_text()
