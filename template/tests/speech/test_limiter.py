@@ -964,7 +964,8 @@ class Anything(RuleBasedStateMachine):
         return sum(lease.weight for _, lease in self.holds.values() if lease.priority is not INTERACTIVE)
 
     def weight(self, wanted: Ticket, seen: dict[str, Any]) -> int:
-        return min(wanted.weight, seen["limit"] - (wanted.priority is not INTERACTIVE and self.kept(seen["limit"])))
+        limit: int = seen["limit"]
+        return min(wanted.weight, limit if wanted.priority is INTERACTIVE else limit - self.kept(limit))
 
     def fits(self, wanted: Ticket, seen: dict[str, Any]) -> bool:
         weight, limit = self.weight(wanted, seen), seen["limit"]
