@@ -31,10 +31,10 @@ async def speaking(sandbox: SandboxThread, folder: Path, **values: Any) -> Async
 
 async def counts(speech: SpeechClient) -> Counter[str]:
     """Of all days, waits by pool: whatever the minute is."""
-    sums: Counter[str] = Counter()
+    sums = Counter[str]()
     for names in (await speech.diary.days()).values():
         for name, number in names.items():
-            sums[name.rpartition("/")[0] if name.startswith("waited") else name] += number  # type: ignore[assignment]
+            sums[name.rpartition("/")[0] if name.startswith("waited") else name] += number
     return sums
 
 

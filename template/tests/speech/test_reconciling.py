@@ -76,10 +76,9 @@ async def test_what_is_cleared_leaves_the_books_and_the_budget_in_order(books: L
             await bill.send()
     await clear(books, await books.rows(), Finding(60, free=30, billed=30, why=""))
     rows = await books.rows()
-    assert rows[young] == Usage(credits=20, cost_usd=pytest.approx(0.02), uncertain_usd=pytest.approx(0))
-    assert rows[old] == Usage(
-        credits=10, uncertain_credits=90, cost_usd=pytest.approx(0.01), uncertain_usd=pytest.approx(0.09)
-    )
+    assert vars(rows[young]) == pytest.approx(vars(Usage(credits=20, cost_usd=0.02)))
+    billed_and_not = Usage(credits=10, uncertain_credits=90, cost_usd=0.01, uncertain_usd=0.09)
+    assert vars(rows[old]) == pytest.approx(vars(billed_and_not))
     tight = Ledger(books, Budgets(daily_usd=0.05), today=lambda: young.day)
     async with await tight.reserve(Charge("anna", "m", 30, 0.03)):
         pass
