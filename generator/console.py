@@ -29,7 +29,7 @@ def out() -> "Console":
     """Where what was asked for goes."""
     from rich.console import Console
 
-    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    known = sys.stdout.isatty() or os.environ.get("COLUMNS")
     return Console(highlight=False, soft_wrap=True, width=None if known else PIPE_COLUMNS)
 
 

@@ -23,7 +23,7 @@ WHOLE = {
 
 
 def catalogue(*argv: str, **env: str) -> CompletedProcess[str]:
-    return run(sys.executable, "-m", "generator", "catalogue", *argv, cwd=ROOT, **env)
+    return run(sys.executable, "-m", "generator", "catalogue", *argv, cwd=ROOT, **{"COLUMNS": ""} | env)
 
 
 @pytest.mark.parametrize("topic", TOPICS)

@@ -295,6 +295,7 @@ def test_nothing_happened_yet(renders: Renders, tmp_path: Path, browser: Browser
         port = service.url.rpartition(":")[2]
     with serving(renders, tmp_path, PORT=port, SPEECH_CLIENT_KEYS=f"admin:{OTHER}"):
         browser.until("return state().startsWith('The key is not accepted')")
+        time.sleep(1)  # for one that was on its way already
         polls = browser.run("return polls()")
         time.sleep(3)
         assert browser.run("return polls()") == polls

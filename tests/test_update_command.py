@@ -548,7 +548,6 @@ def test_refusals_are_one_line(renders: Renders, tmp_path: Path, state: Callable
 
 WRONG = {
     "unknown plan": (["--pricing-tier", "gold"], "'gold' is not in"),
-    "not offered": (["--metrics", "opentelemetry"], "Invalid choice for 'metrics': not offered yet"),
     "another path": (["-d", "package_dir=lib"], "fixed at birth: package app; move the folder with git mv"),
     "another layout": (["-d", "layout=service"], "fixed at birth: package app"),
 }
