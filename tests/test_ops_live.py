@@ -220,7 +220,7 @@ def watching(stage: Stage) -> None:
     stage.service = stage.serve(ELEVENLABS_API_KEY="of-account-four", SPEECH_TIER="pro", **two_at_once)
     stage.calms_down()
     start = time.time()
-    with stage.load(lambda: stage.say("What is said again and again."), 6, 0.1):
+    with stage.load(lambda: stage.say("What is said again and again."), 6, 0.3):
         for metric in ("speech_observed_total", "speech_observed_saved_credits_total"):
             until(lambda: moved(stage.seen.history(f"sum({metric})")), f"{metric} moves")  # noqa: B023 - called at once
         time.sleep(5)

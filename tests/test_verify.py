@@ -103,8 +103,8 @@ def test_what_a_library_has_not_is_not_passed(renders: Renders) -> None:
 BREAKS = {
     "one call more than the limit": (
         "src/acme_voice/speech/limiter.py",
-        "self._in_flight + self._weight(ticket) <= self._slots(ticket)",
-        "self._in_flight + self._weight(ticket) <= self._slots(ticket) + 1",
+        "self._in_flight + self._weight(ticket) <= self.allowance.limit and",
+        "self._in_flight + self._weight(ticket) <= self.allowance.limit + 1 and",
         "flash: 4 times the plan",
     ),
     "the key in a log": (
