@@ -128,6 +128,7 @@ def stage(renders: Renders, tmp_path: Path) -> Iterator[Stage]:
         yield Stage(renders.of(ANSWERS), tmp_path, running)
 
 
+@pytest.mark.full  # minutes, and a machine to itself: `promtool` times the same alerts in test_ops.py
 def test_each_alert_fires_for_its_fault_alone_and_each_panel_moves(stage: Stage, renders: Renders) -> None:
     """Quiet under an everyday load; then fault by fault, each with its alert and those that belong to it."""
     seen = stage.seen
