@@ -225,11 +225,8 @@ def watching(stage: Stage) -> None:
         for metric in ("speech_observed_total", "speech_observed_saved_credits_total"):
             until(lambda: moved(stage.seen.history(f"sum({metric})")), f"{metric} moves")  # noqa: B023 - called at once
         time.sleep(5)
-    beside = {
-        "SpeechErrorRate",
-        "SpeechCreditsLow",
-        "SpeechLimitDrift",
-    }  # it costs, and each process knows a share alone
+    money = {"SpeechCreditsLow", "SpeechCostSpike", "SpeechBudgetLow"}  # for nothing holds it back
+    beside = {"SpeechErrorRate", "SpeechLimitDrift", *money}  # each process knows a share alone
     stage.phases.append((start, time.time(), beside))
 
 
