@@ -718,9 +718,11 @@ async def test_each_account_and_pool_has_its_own(root: Path) -> None:
     """As ``disk.open`` makes them: the whole plan for all processes; observing, each watches its share by itself."""
     stores = disk.open(a_room(root, account="anna"))
     terms = {"queue_size": 9, "reserved": 0.0, "fixed": False}
+    watching = stores.limiter("flash", 2, processes=2, observed=lambda _: None, **terms)
+    assert stores.state() == {}, "nothing is shared by who only observes"
     flash = stores.limiter("flash", 2, processes=2, **terms)
     other = stores.limiter("standard", 2, processes=2, **terms)
-    watching = stores.limiter("flash", 2, processes=2, observed=lambda _: None, **terms)
+    assert stores.state() == {"slots": "joined"}
     async with flash.admit(ticket(weight=2)), other.admit(ticket(weight=2)), watching.admit(ticket()):
         assert 2 == len(locked(root))
     assert (2, 1, type(watching)) == (flash.snapshot()["limit"], watching.snapshot()["limit"], Limiter)

@@ -91,9 +91,12 @@ async def test_who_may_not_ask_for_the_policy_may_still_work(stores: Stores, bac
 
 @pytest.mark.parametrize(("reachable", "audio"), [(True, "joined"), (False, "alone")])
 async def test_it_says_what_is_not_shared_any_more(reachable: bool, audio: str) -> None:
-    """By part; slots nobody has asked for are idle."""
+    """By part; slots nobody has asked for are idle, and no part of it where everybody only observes."""
     stores = store.open(a_room(Path("nowhere"), redis_url=None if reachable else "redis://127.0.0.1:1/0"))
     with suppress(OSError):
         await stores.audio.get("0" * 64)
-    assert (stores.state()["audio"], stores.state()["slots"]) == (audio, "idle")
+    stores.limiter("flash", 2, processes=1, observed=lambda _: None)
+    assert stores.state()["audio"] == audio and "slots" not in stores.state()
+    stores.limiter("flash", 2, processes=1)
+    assert stores.state()["slots"] == "idle"
     await stores.close()

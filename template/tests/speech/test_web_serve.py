@@ -447,23 +447,25 @@ async def test_a_worker_speaks_when_it_is_asked_or_a_second_has_passed(tmp_path:
         await asyncio.sleep(0)
 
 
-def test_one_snapshot_of_several() -> None:
-    """Numbers add up; what is the same in all does not; of states the worst is told."""
+@pytest.mark.parametrize(("stores", "limit"), [(["alone", "joined"], 3), ([], 6)])
+def test_one_snapshot_of_several(stores: list[str], limit: int) -> None:
+    """Numbers add up; what is the same in all does not, as a limit of shared slots; of states the worst is told."""
     one = {
-        "ready": True, "draining": False, "flights": 1, "store": {"slots": "alone"},
+        "ready": True, "draining": False, "flights": 1, "store": {},
         "pools": {"flash": {"limit": 3, "plan": 10, "service_s": None, "breaker": {"state": "half_open", "opened": 1}}},
     }  # fmt: skip
     two = {
-        "ready": True, "draining": True, "flights": 2, "store": {"slots": "joined"},
+        "ready": True, "draining": True, "flights": 2, "store": {},
         "pools": {"flash": {"limit": 3, "plan": 10, "service_s": 0.5, "breaker": {"state": "closed", "opened": 2}}},
     }  # fmt: skip
-    together = 6 if CACHE_BACKEND == "memory" else 3  # elsewhere it is one limit
+    for snapshot, state in zip((one, two), stores, strict=False):
+        snapshot["store"] = {"slots": state}
     assert workers.together([one, two]) == {
         "ready": True,
         "draining": True,
         "flights": 3,
-        "store": {"slots": "alone"},
+        "store": {"slots": "alone"} if stores else {},
         "pools": {
-            "flash": {"limit": together, "plan": 10, "service_s": 0.5, "breaker": {"state": "half_open", "opened": 3}},
+            "flash": {"limit": limit, "plan": 10, "service_s": 0.5, "breaker": {"state": "half_open", "opened": 3}},
         },
     }

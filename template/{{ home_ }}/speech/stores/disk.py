@@ -42,7 +42,7 @@ def open(room: Room) -> Stores:
         return limiters[-1]
 
     def state() -> dict[str, str]:
-        return {"slots": "alone" if any(each.helping for each in limiters) else "joined"}
+        return {"slots": "alone" if any(each.helping for each in limiters) else "joined"} if limiters else {}
 
     async def close() -> None:
         for each in limiters:

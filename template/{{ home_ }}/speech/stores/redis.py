@@ -36,7 +36,8 @@ def open(room: Room) -> Stores:
     ledger, seats, health = RedisLedger(connection), RedisSeats(scripts), RedisHealth(scripts, inbox)
 
     def state() -> dict[str, str]:
-        return {"slots": steps.state, "money": ledger.state, "audio": scripts.state}
+        slots = {"slots": steps.state} if steps.pools else {}  # none where everybody only observes
+        return slots | {"money": ledger.state, "audio": scripts.state}
 
     async def close() -> None:
         for part in (steps, inbox, audio, seats, health, scripts):

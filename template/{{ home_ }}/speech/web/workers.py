@@ -9,7 +9,7 @@ import json
 import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ EVERY_NS = 10**9
 BOOKS_S = 2.0  # of a scrape that may take ten
 PATIENCE_S = 0.5  # a worker that is stuck is taken by its last word
 
+Rules = Mapping[str, Callable[[list[Any]], Any]]
+"""How what goes by a name becomes one; what has none is added up."""
 Told = dict[str, Any]
 """at: nanoseconds; now: a client's snapshot; rows: its ledger's, and days: its diary's, where each has its own."""
 
@@ -160,16 +162,24 @@ def _days(told: Sequence[Told]) -> dict[str, Counter[str]]:
 
 
 def together(snapshots: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One snapshot of several: numbers are added up, but for those that are the same in all or can't be added."""
+    """One snapshot of several: numbers are added up, but for those that are the same in all or can't be added.
+
+    A limit is one of all processes where they share the slots, and else each one's part.
+    """
+    shared = any("slots" in snapshot.get("store", ()) for snapshot in snapshots)
+    return _all(snapshots, {**_NOT_ADDED, **dict.fromkeys(_SHARED, max)} if shared else _NOT_ADDED)
+
+
+def _all(snapshots: Sequence[dict[str, Any]], rules: Rules) -> dict[str, Any]:
     names = dict.fromkeys(name for snapshot in snapshots for name in snapshot)
-    return {name: _together(name, [s[name] for s in snapshots if s.get(name) is not None]) for name in names}
+    return {name: _one(name, [s[name] for s in snapshots if s.get(name) is not None], rules) for name in names}
 
 
-def _together(name: str, values: list[Any]) -> Any:
-    if not values or name in _NOT_ADDED:
-        return _NOT_ADDED[name](values) if values else None
+def _one(name: str, values: list[Any], rules: Rules) -> Any:
+    if not values or name in rules:
+        return rules[name](values) if values else None
     if isinstance(values[0], dict):
-        return together(values)
+        return _all(values, rules)
     if isinstance(values[0], list):
         return [sum(column) for column in zip(*values, strict=True)]
     return sum(values) if isinstance(values[0], int | float) else values[0]
@@ -182,19 +192,18 @@ def _counts(meters: Sequence[dict[str, Any]]) -> dict[str, Any]:
         series = defaultdict[Any, list[Any]](list)
         for name, labels, value in (row for meter in meters for row in meter[kind]):
             series[name, tuple(sorted(labels.items()))].append(value)
-        counts[kind] = [[name, dict(labels), _together(name, values)] for (name, labels), values in series.items()]
+        counts[kind] = [[name, dict(labels), _one(name, values, {})] for (name, labels), values in series.items()]
     return counts
 
 
 _STATES = ("closed", "half_open", "open", "latched")
 _SHARING = ("idle", "joined", "learning", "alone")
-_SHARED = ("limit", "ceiling", "cuts", "limit_changes")  # of all processes, but for memory's
-_NOT_ADDED: dict[str, Any] = {
+_SHARED = ("limit", "ceiling", "cuts", "limit_changes")
+_NOT_ADDED: Rules = {
     "ready": all,
     "draining": any,
     "meter": _counts,
     "state": lambda states: max(states, key=_STATES.index),
     **dict.fromkeys(("shared", "slots", "money", "audio"), lambda states: max(states, key=_SHARING.index)),
-    **({} if CACHE_BACKEND == "memory" else dict.fromkeys(_SHARED, max)),
     **dict.fromkeys(("plan", "others", "service_s", "retry_after_s", "since", "why", "bytes_max"), max),
 }
