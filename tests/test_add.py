@@ -187,6 +187,19 @@ def test_says_before_it_writes_and_ends_with_lines_to_paste(template: Template, 
 
 # --- refused, in one line, with every byte as it was ---
 
+
+def test_nothing_that_its_repository_names_is_run(template: Template, tmp_path: Path) -> None:
+    """Git's file monitor is a program, and whose program that is nobody asked."""
+    project, ran = build(tmp_path / "host", WORKER.tree), tmp_path / "ran"
+    (tmp_path / "watch").write_text(f"#!/bin/sh\ntouch {ran}\n")
+    (tmp_path / "watch").chmod(0o755)
+    git(project, "config", "core.fsmonitor", str(tmp_path / "watch"))
+    done = add(template, project, "--defaults", "--dry-run")
+
+    assert done.returncode == 0, done.stderr
+    assert not ran.exists()
+
+
 NOTHING = ["--yes"]
 REFUSED: dict[str, tuple[dict[str, str], list[str], str]] = {
     "dirty": ({"new.txt": ""}, NOTHING, "uncommitted changes in new.txt: commit or stash first"),

@@ -1,33 +1,26 @@
-"""Which files are the project's: Git's own answer where there is a repository, else its rules by pathspec.
-
-Git is asked with the repository's hooks and file monitor switched off: both are programs that a repository names.
-"""
+"""Which files are the project's: Git's own answer where there is a repository, else its rules by pathspec."""
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
+from ..git import asked
+
 TOOLS = set(
     ".eggs .git .hg .hypothesis .idea .mypy_cache .nox .pytest_cache .ruff_cache .svn .tox .venv __pycache__ _vendor"
     " build dist node_modules site-packages third_party vendor vendored venv".split()
 )
-SAFE = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
 
 
-def git(root: Path, *argv: str, given: str | None = None) -> list[str] | None:
+def git(root: Path, *argv: str) -> list[str] | None:
     """Git's answer, which ends each name with a NUL; None where it has none."""
-    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
-    command = ["git", *SAFE, "-C", str(root), *argv]
     try:
-        done = subprocess.run(
-            command, input=given, env=environment, capture_output=True, text=True, timeout=60, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired, UnicodeError):
+        said = asked(root, *argv)
+    except (OSError, ValueError):
         return None
-    return None if done.returncode not in (0, 1) else [name for name in done.stdout.split("\0") if name]
+    return None if said is None else [name for name in said.split("\0") if name]
 
 
 def tracked(root: Path) -> set[str] | None:

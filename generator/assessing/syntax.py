@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from .files import Source
 
-Def = ast.FunctionDef | ast.AsyncFunctionDef
 Callable = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 ScopeNode = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 WITHOUT_PLACE = {"ctx", "op", "ops", "kind", "type_comment", "type_ignores"}
@@ -106,13 +105,6 @@ class Module:
     @property
     def functions(self) -> Iterator[Scope]:
         return (scope for scope in self.scopes.values() if scope.is_function)
-
-    def scope_of(self, node: ast.AST) -> Scope:
-        """The scope that a node stands in."""
-        for above in self.above(node):
-            if above in self.scopes:
-                return self.scopes[above]
-        return self.top
 
     def above(self, node: ast.AST) -> Iterator[ast.AST]:
         while (parent := self.parents.get(node)) is not None:

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 from .. import copying
 from ..changes import Change, File, read, unified
+from ..git import asked
 from .appending import Appended, append, variables
 from .detect import Host, detect
-from .ignoring import git, ignored, missing
+from .ignoring import ignored, missing
 from .modules import import_root
 from .steps import Step, steps
 
@@ -51,7 +52,7 @@ def look(dest: Path, given: dict[str, Any]) -> Host:
 
 def refuse_a_dirty_tree(dest: Path) -> None:
     """So that ``git diff`` afterwards is what was added, and nothing else; updates ask for the same."""
-    changed = [line[3:] for line in (git(dest, "status", "--porcelain", "--", ".") or "").splitlines()]
+    changed = [line[3:] for line in (asked(dest, "status", "--porcelain", "--", ".") or "").splitlines()]
     if changed:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         why = "commit or stash first, so that what is added can be told from what is yours"
@@ -126,12 +127,12 @@ def _appended(dest: Path, answers: dict[str, Any], example: str) -> Iterator[App
 
 
 def _notes(dest: Path, new: list[str]) -> Iterator[str]:
-    if git(dest, "rev-parse", "--show-toplevel") is None:
+    if asked(dest, "rev-parse", "--show-toplevel") is None:
         yield "not under git: nothing shows what was added, and updates need it (git init, commit)"
     if lost := sorted(path for path in ignored(dest, new) if not path.endswith(".env.example")):
         more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
         yield f"your .gitignore keeps {lost[0]}{more} out: git add -f, or they are missing where you deploy"
-    if git(dest, "ls-files", "--", ".env"):
+    if asked(dest, "ls-files", "--", ".env"):
         yield ".env is tracked: git rm --cached .env, and change what was in it"
 
 

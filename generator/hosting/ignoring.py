@@ -4,33 +4,18 @@ Judged in a scratch repository laid over the files, so that neither the user's o
 his colleagues don't have, count.
 """
 
-import os
-import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
+from ..git import asked, git
+
 SECRETS, EXAMPLE, KEPT = ".env*", "!.env.example", ".speech/"
-
-
-def git(cwd: Path, *argv: str, given: str | None = None) -> str | None:
-    """What git says, or None outside of a repository.  Raises ValueError for what else it dies of, FileNotFoundError
-    without git."""
-    done = subprocess.run(
-        ["git", *argv],
-        cwd=cwd,
-        env=os.environ | {"LC_ALL": "C"},
-        input=given.encode("utf-8", "surrogateescape") if given is not None else None,
-        capture_output=True,
-    )
-    if done.returncode > 1 and b"not a git repository" not in done.stderr:
-        raise ValueError(done.stderr.decode("utf-8", "replace"))
-    return None if done.returncode > 1 else done.stdout.decode("utf-8", "surrogateescape")
 
 
 def top(dest: Path) -> Path:
     """The work tree that *dest* is in; *dest* itself where git knows nothing of it."""
-    said = git(dest, "rev-parse", "--show-toplevel")
+    said = asked(dest, "rev-parse", "--show-toplevel")
     return Path(said.strip()) if said else dest.resolve()
 
 
@@ -38,11 +23,11 @@ def ignored(dest: Path, paths: Iterable[str]) -> set[str]:
     """Those of *paths* (below *dest*, which need not exist) that its .gitignore files ignore."""
     tree = top(dest)
     prefix = dest.resolve().relative_to(tree.resolve()).as_posix() + "/" if dest.resolve() != tree.resolve() else ""
-    asked = "".join(f"{prefix}{path}\0" for path in paths)
+    names = "".join(f"{prefix}{path}\0" for path in paths)
     with tempfile.TemporaryDirectory(prefix="copier-elevenlabs.") as scratch:
         git(Path(scratch), "init", "-q", "--template=", ".")
         over = (f"--git-dir={scratch}/.git", f"--work-tree={tree}", "-c", "core.excludesFile=")
-        said = git(tree, *over, "check-ignore", "-z", "--stdin", given=asked) or ""
+        said = git(tree, *over, "check-ignore", "-z", "--stdin", stdin=names, no=1)
     return {path.removeprefix(prefix) for path in said.split("\0") if path}
 
 
@@ -64,7 +49,7 @@ def _exceptions(dest: Path) -> Iterator[str]:
     """The last line that matches wins: what ``.env*`` would newly ignore has to be let in again after it."""
     lines = _lines(dest)
     yield from dict.fromkeys(line for line in lines if line.startswith("!") and ".env" in line and line != EXAMPLE)
-    tracked = [path for path in (git(dest, "ls-files", "-z") or "").split("\0") if ".env" in path]
+    tracked = [path for path in (asked(dest, "ls-files", "-z") or "").split("\0") if ".env" in path]
     shared = {_of_env(path) for path in set(tracked) - ignored(dest, tracked)} - {"", ".env"}
     yield from sorted(f"!/{path}" for path in shared if not path.endswith(".env.example") and f"!{path}" not in lines)
 

@@ -12,6 +12,7 @@ may quote one.
 """
 
 import time
+from abc import abstractmethod
 from contextlib import nullcontext
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -60,9 +61,9 @@ class Span(nullcontext[None]):
     async def __aexit__(self, *exctype: object) -> None:
         self.__exit__(*exctype)
 
+    @abstractmethod
     def _known(self, error: Exception | None) -> dict[str, Any]:
         """What there is to say at its end; None is nothing."""
-        raise NotImplementedError
 
 
 class RequestSpan(Span):
