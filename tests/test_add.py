@@ -344,7 +344,8 @@ def test_at_a_terminal_it_asks_and_ctrl_c_leaves_nothing(template: Template, tmp
     terminal.close()
     assert (terminal.exitstatus, files(project)) == (1, before)
 
-    terminal = at_a_terminal(template, project, "--defaults", "-d", "package_dir=b")
+    told = ("package_dir=b", "pricing_tier=pro", "framework=none", "cache_backend=memory", "metrics=none")
+    terminal = at_a_terminal(template, project, *(word for answer in told for word in ("-d", answer)))
     terminal.expect("Write this")
     terminal.sendcontrol("c")
     terminal.expect("stopped: nothing was written")

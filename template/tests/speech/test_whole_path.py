@@ -52,6 +52,7 @@ async def test_a_burst_keeps_to_the_limit_and_loses_nothing(
 
 
 async def test_the_accounts_limit_changes_in_mid_load(speech: SpeechClient, speech_sandbox: SandboxThread) -> None:
+    """Followed by the next answer's headers; refused is at most what was on its way to the slots that went, 10 to 6."""
     speech_sandbox.set(latency_s=[0.06, 0.1])
     load = asyncio.gather(*(outcome(speech, f"Sentence {n}.") for n in range(260)))
     for limit in (10, 6, 14):
@@ -59,7 +60,7 @@ async def test_the_accounts_limit_changes_in_mid_load(speech: SpeechClient, spee
         while speech_sandbox.state()["calls"] < before["calls"] + 45:
             await asyncio.sleep(0.02)
         assert speech.snapshot()["pools"]["flash"]["limit"] == limit
-        assert speech_sandbox.state()["refused"] - before["refused"] <= 2
+        assert speech_sandbox.state()["refused"] - before["refused"] <= 4
     assert set(await load) == {"ok"}
 
 
