@@ -88,6 +88,104 @@ def test_nothing_in_what_we_render(renders: Renders, answers: Answers) -> None:
     assert any(module.dotted.endswith("speech.upstream") for module in assessment.project.modules)
 
 
+OPEN_AND_GUARDED = {
+    "fastapi": """\
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+
+from .auth import current_user
+from .speech import SpeechClient
+from .speech.web import get_speech
+
+router = APIRouter()
+Speech = Annotated[SpeechClient, Depends(get_speech)]
+
+
+@router.post("/say")
+async def say(text: str, speech: Speech) -> bytes:
+    return (await speech.synthesize(text)).data
+
+
+@router.post("/guarded")
+async def guarded(text: str, speech: Speech, user: str = Depends(current_user)) -> bytes:
+    return (await speech.synthesize(text)).data
+""",
+    "flask": """\
+from flask import Blueprint, request
+
+from .auth import login_required
+from .speech.web import get_speech
+
+pages = Blueprint("pages", __name__)
+
+
+@pages.post("/say")
+def say() -> str:
+    return hear()
+
+
+def hear() -> str:
+    return get_speech().transcribe(request.files["file"].read()).text
+
+
+@pages.post("/guarded")
+@login_required
+def guarded() -> str:
+    return hear()
+""",
+    "django": """\
+from django.contrib.auth.decorators import login_required
+from django.urls import path
+
+from .speech.web import get_speech
+
+
+def say(request):
+    return get_speech.blocking().synthesize(request.POST["text"])
+
+
+@login_required
+def guarded(request):
+    return get_speech.blocking().synthesize(request.POST["text"])
+
+
+urlpatterns = [path("say", say), path("guarded", guarded)]
+""",
+    "litestar": """\
+from litestar import post
+
+from .auth import only_users
+from .speech import SpeechClient
+
+
+@post("/say")
+async def say(data: str, speech: SpeechClient) -> list[bytes]:
+    async with speech.stream(data) as chunks:
+        return [chunk async for chunk in chunks]
+
+
+@post("/guarded", guards=[only_users])
+async def guarded(data: str, speech: SpeechClient) -> bytes:
+    return (await speech.synthesize(data)).data
+""",
+}
+
+
+@pytest.mark.parametrize("framework", OPEN_AND_GUARDED)
+def test_an_open_route_that_speaks_through_our_client_is_told(renders: Renders, tmp_path: Path, framework: str) -> None:
+    """The rendered client minds its limits and retries, but who may call it is the host's affair."""
+    answers = {"layout": "package", "framework": framework, "cache_backend": "memory", "gateway": False}
+    project = renders.own(answers | {"metrics": "prometheus"}, tmp_path / "project")
+    lay(project, {"app/routes.py": OPEN_AND_GUARDED[framework]})
+
+    findings = assess(project, RULES, planted.TODAY).findings
+
+    assert [(finding.file, finding.rule) for finding in findings] == [("app/routes.py", "open-route")]
+    assert " calls SpeechClient." in findings[0].what
+    assert "guarded" not in "".join(OPEN_AND_GUARDED[framework].splitlines()[: findings[0].line])
+
+
 def test_no_key_is_ever_shown_whole(tmp_path: Path) -> None:
     """Neither on a terminal, nor as JSON or SARIF, nor where the key is a default."""
     root = planted.lay_out("keys", tmp_path / "keys")

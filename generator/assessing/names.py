@@ -182,11 +182,18 @@ class Names:
                 return next(filter(None, made), None) or self._annotated(parts[0], scope, depth)
             case ast.Name() | ast.Attribute():
                 known = self.of(annotation, scope, depth)
-                if known and ":" in known.name and known.name not in self.classes:  # an alias of Annotated[...]
-                    return None
-                return Known(known.name + "()") if known and not known.name.endswith("()") else known
+                if known is None or (":" in known.name and known.name not in self.classes):
+                    return self._alias(annotation, scope, depth)
+                return Known(known.name + "()") if not known.name.endswith("()") else known
             case _:
                 return None
+
+    def _alias(self, annotation: ast.expr, scope: Scope, depth: int) -> Known | None:
+        """``Speech = Annotated[Client, Depends(get_client)]``, under its name."""
+        behind = next(self.values(annotation, scope), None)
+        if behind is None or not isinstance(behind[0], ast.Subscript) or depth > DEEPEST:
+            return None
+        return self._annotated(*behind, depth + 1)
 
     # -- members and results ----------------------------------------------------------------------------------------
 
@@ -234,11 +241,12 @@ class Names:
         if (function.name in HANDED_ON or last in ("enter_context", "enter_async_context")) and call.args:
             return self.of(call.args[0], scope, depth)
         if function.name == "typing.cast" and len(call.args) == 2:
-            return self.of(call.args[1], scope, depth)
+            return self._annotated(call.args[0], scope, depth) or self.of(call.args[1], scope, depth)
         return self._result(function, call, scope, depth)
 
     def _result(self, function: Known, call: ast.Call, scope: Scope, depth: int) -> Known | None:
-        if own := self.functions.get(function.name):
+        called = f"{function.name.removesuffix('()')}.__call__" if function.name.endswith("()") else function.name
+        if own := self.functions.get(called):
             return self._returned(own, depth)
         return Known(plain(function.name + "()"), call, scope)
 

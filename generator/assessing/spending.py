@@ -36,6 +36,8 @@ HTTP = re.compile(
     rf"|(requests\.(?:Session|session)|httpx\.(?:Async)?Client|aiohttp\.ClientSession|urllib3\.PoolManager)\(\)\.{VERBS})$"
 )
 ASYNC_HTTP = ("httpx.AsyncClient", "aiohttp.")
+# What we render spends too, but minds its timeouts, retries and limits: only who may call it is the host's own affair.
+OURS = re.compile(r"(?:^|\.)speech\.(?:client:Client|blocking:Blocking)\.(synthesize|stream|transcribe)$")
 
 
 class Spend(NamedTuple):
@@ -91,14 +93,21 @@ class Spending:
 
     def within(self, scope: Scope, depth: int = 3) -> list[Spend]:
         """Paid calls that calling *scope* leads to, its own first."""
-        found = [spend for spend in self.direct(scope) if spend.paid]
+        return [spend for one in self.reach(scope, depth) for spend in self.direct(one) if spend.paid]
+
+    def ours_within(self, scope: Scope, depth: int = 3) -> str:
+        """The method of a rendered client that calling *scope* leads to; empty where it leads to none."""
+        keys = (inner.key for one in self.reach(scope, depth) for _, inner in self.called(one))
+        return next((f"SpeechClient.{made[1]}" for key in keys if (made := OURS.search(key))), "")
+
+    def reach(self, scope: Scope, depth: int) -> Iterator[Scope]:
+        """*scope*, and the project's functions that it calls, that those call, and so on."""
         seen = {scope.key}
         level = [scope]
-        for _ in range(depth):
+        for _ in range(depth + 1):
+            yield from level
             level = [inner for one in level for _, inner in self.called(one) if inner.key not in seen]
             seen |= {one.key for one in level}
-            found += [spend for one in level for spend in self.direct(one) if spend.paid]
-        return found
 
     @cached_property
     def callers(self) -> dict[str, list[tuple[ast.Call, Scope]]]:

@@ -7,21 +7,30 @@ from ..findings import Severity
 from ..gates import Gates
 from ..routes import routes
 from ..rule import Case, Hit, Rule, at
+from ..spending import Spending
+from ..syntax import Scope
 
 
 def open_routes(case: Case) -> Iterator[Hit]:
     gates = Gates(case.project)
+    price = f"{facts.usd_per_1000():.2f} USD per 1,000 characters"
     for route in routes(case.project):
-        spends = case.spending.within(route.handler)
-        if spends and not gates.closed(route):
-            what = spends[0].what if not spends[0].http else "ElevenLabs"
-            price = f"{facts.usd_per_1000():.2f} USD per 1,000 characters"
-            through = "" if spends[0].scope is route.handler else f" through {spends[0].scope.name}"
+        what = spends(route.handler, case.spending)
+        if what and not gates.closed(route):
             yield at(
                 route.handler.module, route.handler.node,
-                f"{route.says} calls {what}{through}, and nothing asks who calls",
+                f"{route.says} calls {what}, and nothing asks who calls",
                 why=f"whoever finds the address speaks on your bill, at {price}, as often as he likes",
             )  # fmt: skip
+
+
+def spends(handler: Scope, spending: Spending) -> str:
+    """What a route pays for, in the words of a finding; empty where it pays for nothing."""
+    paid = spending.within(handler)
+    if not paid:
+        return spending.ours_within(handler)
+    what = "ElevenLabs" if paid[0].http else paid[0].what
+    return what if paid[0].scope is handler else f"{what} through {paid[0].scope.name}"
 
 
 RULES = [
