@@ -52,16 +52,16 @@ def plan(
 
         facts = catalogue.load()
         given = load.Given(
-            characters_month,
-            peak_rps,
-            realtime_share,
-            stt_hours,
-            max_wait,
-            characters_request,
-            seconds_call,
-            stt_file_seconds,
-            batch_share,
-            reserved_interactive,
+            characters_month=characters_month,
+            peak_rps=peak_rps,
+            realtime_share=realtime_share,
+            stt_hours=stt_hours,
+            max_wait=max_wait,
+            characters_request=characters_request,
+            seconds_call=seconds_call,
+            stt_file_seconds=stt_file_seconds,
+            batch_share=batch_share,
+            reserved_interactive=reserved_interactive,
         )
         answers.refuse_what_is_there(write)
         past = history.read(from_ledger, facts) if from_ledger else None

@@ -46,7 +46,7 @@ async def not_admin(on: Stage) -> Saw:
     usage = (await on.service.ask("GET", "/usage", caller="web")).json()
     rows = {row["caller"] for row in usage["by"]["caller"]}
     admin = {page: (await on.service.ask("GET", page)).status for page in ("/metrics", "/dashboard", "/usage")}
-    metrics = 404 if on.project.metrics == "none" else 200
+    metrics = 200 if on.project.metrics == "prometheus" else 404
     right = rows == {"web"} and admin == {"/metrics": metrics, "/dashboard": 200, "/usage": 200}
     seen = f"web sees the rows of {', '.join(sorted(rows))}; admin gets {', '.join(map(str, admin.values()))}"
     return Saw(right and not wrong, "; ".join([seen, *wrong]), f"403; rows of web alone; {metrics}, 200, 200")
