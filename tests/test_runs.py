@@ -75,6 +75,7 @@ def check_rendered_tests(renders: Renders, tmp_path: Path, answers: dict[str, An
     done = run_rendered_tests(project, *argv)
 
     assert done.returncode == 0, done.stdout[-4000:]
+    assert not (project / ".speech").exists()  # what the owner's own service has cached and counted
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from generator.verifying import running, scorecard, themes
 from generator.verifying.checks import Result, Theme
 from generator.verifying.running import Told
 
-DISK = {"framework": "flask", "cache_backend": "disk"}
+DISK = {"framework": "flask", "cache_backend": "disk", "metrics": "opentelemetry"}
 REDIS = {"framework": "django", "cache_backend": "redis"}
 LIBRARY = {"layout": "package", "framework": "none", "cache_backend": "memory"}
 
@@ -76,11 +76,11 @@ def test_a_fresh_render_passes_and_stays_as_it_was(renders: Renders, tmp_path: P
 @pytest.mark.parametrize(
     ("answers", "words", "least"),
     [
-        (DISK, ("drain", "worker"), 3),
+        (DISK, ("drain", "worker", "only the admin"), 4),
         (REDIS, ("flash: 4 times", "interactive", "cost"), 12),
         (LIBRARY, ("errors", "drain", "security"), 20),
     ],
-    ids=["flask-disk", "django-redis", "package-none"],
+    ids=["flask-disk-opentelemetry", "django-redis", "package-none"],
 )
 def test_other_answers_pass(renders: Renders, answers: dict[str, Any], words: tuple[str, ...], least: int) -> None:
     """Another server, another store, and no service at all: by its Python API then."""

@@ -26,8 +26,12 @@ def a_room(
 
 
 def settings(**values: Any) -> Settings:
-    """Settings that the rendered backend works with, wherever the tests have it."""
-    return Settings(redis_url=os.environ.get("REDIS_URL", ""), **values)
+    """Settings that the rendered backend works with, wherever the tests have it: not in the working directory."""
+    where = {
+        "redis_url": os.environ.get("REDIS_URL", ""),
+        "cache_dir": Path(os.environ.get("SPEECH_CACHE_DIR", Settings().cache_dir)),
+    }
+    return Settings(**(where | values))
 
 
 def key(number: int) -> str:
