@@ -31,19 +31,25 @@ def every_ordered_pair(name: str, values: Iterable[str], start: dict[str, Any]) 
     return [tuple(start | {name: value} for value in pair) for pair in itertools.permutations(values, 2)]
 
 
-def one_at_a_time(rows: list[dict[str, Any]], start: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """*start* to each row that differs from it in one answer, and back."""
+def there_and_back(rows: list[dict[str, Any]], start: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """*start* to the rows that differ from it in one answer, and back to it: in turns, one way each."""
     near = [row for row in rows if sum(row[name] != start[name] for name in row) == 1]
-    return [(start, row) for row in near] + [(row, start) for row in near]
+    return [(start, row) if number % 2 else (row, start) for number, row in enumerate(near)]
+
+
+def in_a_ring(name: str, values: Sequence[str], start: dict[str, Any]) -> list[tuple[dict[str, Any], ...]]:
+    """Each value to the next one, and the last to the first: all of them come and all go."""
+    rows = [start | {name: value} for value in values]
+    return list(zip(rows, [*rows[1:], rows[0]], strict=True))
 
 
 FLASK_ON_REDIS = SERVICES[0] | {"framework": "flask", "cache_backend": "redis"}
 CHANGES = [
-    *every_ordered_pair("framework", (*FRAMEWORKS, "none"), SERVICES[0]),
+    *in_a_ring("framework", (*FRAMEWORKS, "none"), SERVICES[0]),
     *every_ordered_pair("cache_backend", BACKENDS, FLASK_ON_REDIS),
     *every_ordered_pair("metrics", ("prometheus", "opentelemetry", "none"), SERVICES[0]),
-    *every_ordered_pair("framework", FRAMEWORKS, PACKAGES[0] | {"gateway": True}),
-    *one_at_a_time(PACKAGES, PACKAGES[0]),
+    *in_a_ring("framework", FRAMEWORKS[::-1], PACKAGES[0] | {"gateway": True}),
+    *there_and_back(PACKAGES, PACKAGES[0]),
     (SERVICES[0], SERVICES[-1]),
     (SERVICES[0] | {"pricing_tier": "creator"}, SERVICES[0] | {"pricing_tier": "pro"}),
     (PACKAGES[0] | {"pricing_tier": "enterprise"}, PACKAGES[0] | {"pricing_tier": "payg"}),
