@@ -86,9 +86,16 @@ def test_is_clean_by_its_own_rules(renders: Renders, tmp_path: Path) -> None:
 
 
 def covering(renders: Renders) -> Iterator[tuple[dict[str, Any], Path]]:
-    """As few renders as hold every Python file that occurs in any of them: each distinct content once."""
+    """As few renders as hold every Python file that occurs in any of them: each distinct content once.
+
+    But for answers.py, which is another one for each answer set: its lines come with the files that they import.
+    """
     contents = {
-        name: {(f, hashlib.sha256(c).digest()) for f, c in files(renders.of(answers)).items() if f.endswith(".py")}
+        name: {
+            (f, hashlib.sha256(c).digest())
+            for f, c in files(renders.of(answers)).items()
+            if f.endswith(".py") and not f.endswith("speech/answers.py")
+        }
         for name, answers in zip(names(OFFERED), OFFERED, strict=True)
     }
     contents = {

@@ -27,7 +27,7 @@ def a_room(
 
 def settings(**values: Any) -> Settings:
     """Settings that the rendered backend works with, wherever the tests have it: not in the working directory."""
-    where = {
+    where: dict[str, Any] = {
         "redis_url": os.environ.get("REDIS_URL", ""),
         "cache_dir": Path(os.environ.get("SPEECH_CACHE_DIR", Settings().cache_dir)),
     }

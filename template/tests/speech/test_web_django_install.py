@@ -253,8 +253,9 @@ async def test_a_bug_of_ours_wears_the_shape_too(monkeypatch: pytest.MonkeyPatch
     """500, without a word of what went wrong inside."""
     async with running() as http:
         await http.get("/speech/healthz")
-        monkeypatch.setattr(get_speech(), "house", None)
-        answer = await http.get("/speech/v1/models")
+        with monkeypatch.context() as broken:
+            broken.setattr(get_speech(), "house", None)
+            answer = await http.get("/speech/v1/models")
         assert (answer.status_code, answer.json()["detail"]["code"]) == (500, "internal_error")
         assert "NoneType" not in answer.text
 

@@ -139,7 +139,8 @@ async def test_a_bug_of_ours_wears_the_shape_too(monkeypatch: pytest.MonkeyPatch
     app = FastAPI()
     install(app)
     async with running(app) as http:
-        monkeypatch.setattr(app.state.speech, "house", None)
-        answer = await http.get("/speech/v1/models")
+        with monkeypatch.context() as broken:
+            broken.setattr(app.state.speech, "house", None)
+            answer = await http.get("/speech/v1/models")
         assert (answer.status_code, answer.json()["detail"]["code"]) == (500, "internal_error")
         assert "NoneType" not in answer.text

@@ -466,9 +466,9 @@ def test_health_is_open(url: str) -> None:
     assert [httpx.get(url + path).status_code for path in ("/healthz", "/readyz")] == [200, 200]
 
 
-def test_a_developer_needs_no_key_and_a_service_without_one_is_not_ready() -> None:
+def test_a_developer_needs_no_key_and_a_service_without_one_is_not_ready(tmp_path: Path) -> None:
     """On loopback in development anybody is ``local`` and admin; without the vendor's key it lives and isn't ready."""
-    with serving(SPEECH_ENV="development") as url:
+    with serving(SPEECH_ENV="development", SPEECH_CACHE_DIR=str(tmp_path)) as url:
         assert httpx.get(f"{url}/usage").status_code == 200
         assert [httpx.get(url + path).status_code for path in ("/healthz", "/readyz")] == [200, 503]
         assert json.loads(httpx.get(f"{url}/readyz").text) == {"ready": False}
