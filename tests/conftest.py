@@ -31,10 +31,21 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from rendering import Renders, Template, snapshot  # noqa: E402 - Copier comes with it
 
+TAKES_MINUTES = ("test_rendered_tests", "test_types_hold")
 
+
+@pytest.hookimpl(trylast=True)  # after -m and -k have chosen
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes minutes comes first, so that no process is left with it alone at the end."""
-    items.sort(key=lambda item: "test_rendered_tests" not in item.name)
+    """What takes minutes comes first, in each of the equal parts that xdist's workers begin with: none has it all."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    slow = [item for name in TAKES_MINUTES for item in items if item.name.startswith(name)]
+    quick = [item for item in items if not item.name.startswith(TAKES_MINUTES)]
+    parts: list[pytest.Item] = []
+    for worker in range(workers):
+        size, first = (len(items) - len(parts)) // (workers - worker), slow[worker::workers]
+        parts += first + quick[: size - len(first)]
+        del quick[: size - len(first)]
+    items[:] = parts
 
 
 def pytest_sessionfinish() -> None:

@@ -33,11 +33,11 @@ def services(*rows: tuple[str, str, str]) -> list[dict[str, Any]]:
 # Every value at least once, every backend under both kinds of server; `make test-all` runs all of them, whole.
 WHOLE = services(("fastapi", "memory", "prometheus"))
 STORED = services(("django", "redis", "none"), ("flask", "disk", "prometheus"))
-CROSSED = services(("litestar", "disk", "none"), ("none", "memory", "none"))
-THREADED = services(("flask", "redis", "prometheus"))
-FEW = WHOLE + STORED + CROSSED + THREADED
-MEET = "web or blocking or commands or whole_path"  # where a framework meets a backend
-KEEP = f"{MEET} or store or claims or cache or ledger or diary or reconciling"
+CROSSED = services(("litestar", "disk", "none"), ("none", "memory", "none"), ("flask", "redis", "prometheus"))
+FEW = WHOLE + STORED + CROSSED
+KEEP = "web or blocking or commands or whole_path or store or claims or cache or ledger or diary or reconciling"
+# Where a framework meets a backend; that its server starts, drains and is told is seen above, with another one.
+MEET = "install or gateway or host or blocking or commands or whole_path or test_it_drains or together"
 GATEWAYS = [row for row in FEW if row["framework"] != "none"]
 
 
@@ -62,14 +62,6 @@ def test_rendered_tests_of_a_backend_pass(renders: Renders, tmp_path: Path, answ
 def test_rendered_tests_of_what_answers_change_pass(renders: Renders, tmp_path: Path, answers: dict[str, Any]) -> None:
     """Routes, threads, commands and the whole path: what a framework and a backend do to each other."""
     check_rendered_tests(renders, tmp_path, answers, "-k", MEET)
-
-
-@pytest.mark.parametrize("answers", THREADED, ids=names(THREADED))
-def test_rendered_tests_of_threads_over_a_server_pass(
-    renders: Renders, tmp_path: Path, answers: dict[str, Any]
-) -> None:
-    """Threads and Redis; that the same server starts and drains is seen over disk."""
-    check_rendered_tests(renders, tmp_path, answers, "-k", "blocking or whole_path or gateway")
 
 
 @pytest.mark.full
