@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +44,19 @@ PACKAGES: list[dict[str, Any]] = [
     )
 ]
 OFFERED = SERVICES + PACKAGES
+
+
+def pairwise(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Those that bring two answers together which no row before has together."""
+    met: set[tuple[Any, ...]] = set()
+    for row in rows:
+        pairs = set(itertools.combinations(row.items(), 2))
+        if pairs - met:
+            yield row
+        met |= pairs
+
+
+PAIRWISE = list(pairwise(OFFERED[::-1]))
 PLANS: tuple[str, ...] = tuple(yaml.safe_load((ROOT / "generator/catalogue/plans.yaml").read_text())["plans"])
 
 

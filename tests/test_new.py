@@ -106,6 +106,7 @@ def test_on_a_terminal_a_tree_is_drawn(template: Template, tmp_path: Path) -> No
         cwd=str(template.path),
         encoding="utf-8",
         timeout=300,
+        searchwindowsize=200,
         env=dict(os.environ) | {"NO_COLOR": "1", "TERM": "xterm"},
     )
     plain.expect(pexpect.EOF)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from rendering import OFFERED, PACKAGES, PLANS, ROOT, SERVICES, Renders, files, home, names, run
+from rendering import OFFERED, PACKAGES, PAIRWISE, PLANS, ROOT, SERVICES, Renders, files, home, names, run
 
 EXPECTED = yaml.safe_load((Path(__file__).parent / "expected_files.yaml").read_text())
 CORE = "request errors faults clock catalogue limiter breaker retry cache ledger meter flight client".split()
@@ -51,7 +51,11 @@ def expected(answers: dict[str, Any]) -> set[str]:
     return {path.replace("HOME", where) for name, paths in EXPECTED.items() if conditions.get(name) for path in paths}
 
 
-@pytest.mark.parametrize("answers", OFFERED, ids=names(OFFERED))
+REST = [pytest.param(row, marks=pytest.mark.full) for row in OFFERED if row not in PAIRWISE]
+EVERY = pytest.mark.parametrize("answers", [*PAIRWISE, *REST], ids=lambda row: names([row])[0])
+
+
+@EVERY
 def test_brings_exactly_the_files_of_its_answers(renders: Renders, answers: dict[str, Any]) -> None:
     """No file too many, none too few, and no empty folder."""
     project = renders.of(answers)
@@ -60,7 +64,7 @@ def test_brings_exactly_the_files_of_its_answers(renders: Renders, answers: dict
     assert [folder for folder in project.rglob("*") if folder.is_dir() and not any(folder.iterdir())] == []
 
 
-@pytest.mark.parametrize("answers", OFFERED, ids=names(OFFERED))
+@EVERY
 def test_is_whole_and_readable_by_its_tools(renders: Renders, answers: dict[str, Any]) -> None:
     """Python compiles, TOML and YAML load, no Jinja is left over, every text file ends in one line end."""
     for name, content in files(renders.of(answers)).items():
@@ -78,7 +82,7 @@ def test_is_whole_and_readable_by_its_tools(renders: Renders, answers: dict[str,
 
 def test_is_clean_by_its_own_rules(renders: Renders, tmp_path: Path) -> None:
     """ruff finds nothing, and would format nothing, by the configuration that is rendered."""
-    projects = [renders.of(answers) for answers in OFFERED]
+    projects = [renders.of(answers) for answers in PAIRWISE]
     for command in (["check"], ["format", "--check"]):
         done = run(sys.executable, "-m", "ruff", *command, "--no-cache", *projects)
 
@@ -96,7 +100,7 @@ def covering(renders: Renders) -> Iterator[tuple[dict[str, Any], Path]]:
             for f, c in files(renders.of(answers)).items()
             if f.endswith(".py") and not f.endswith("speech/answers.py")
         }
-        for name, answers in zip(names(OFFERED), OFFERED, strict=True)
+        for name, answers in zip(names(PAIRWISE), PAIRWISE, strict=True)
     }
     contents = {
         name: {(f.removeprefix("src/acme_voice/").removeprefix("app/"), h) for f, h in found}
@@ -106,7 +110,7 @@ def covering(renders: Renders) -> Iterator[tuple[dict[str, Any], Path]]:
     while missing:
         best = max(contents, key=lambda name: len(contents[name] & missing))
         missing -= contents[best]
-        answers = OFFERED[names(OFFERED).index(best)]
+        answers = PAIRWISE[names(PAIRWISE).index(best)]
         yield answers, renders.of(answers)
 
 
@@ -131,7 +135,7 @@ def test_types_hold_in_every_distinct_file(renders: Renders, tmp_path: Path) -> 
 def test_core_is_the_same_for_everybody(renders: Renders) -> None:
     """Floors 0 to 2 differ by no byte, so that what was tested once holds for all."""
     for name in CORE:
-        assert len({(home(renders.of(answers)) / f"speech/{name}.py").read_bytes() for answers in OFFERED}) == 1, name
+        assert len({(home(renders.of(answers)) / f"speech/{name}.py").read_bytes() for answers in PAIRWISE}) == 1, name
 
 
 @pytest.mark.parametrize("plan", PLANS)
