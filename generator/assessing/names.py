@@ -30,6 +30,7 @@ DEEPEST = 12  # steps from name to name
 HOLDERS = {"state", "app", "application", "current_app", "g", "extensions", "ctx", "context", "config", "bot"}
 TRANSPARENT = ("with_raw_response", "with_streaming_response")
 HANDED_ON = {"functools.partial", "functools.partialmethod", "copy.copy", "weakref.proxy"}
+FIELDS = {"dataclasses.field", "attrs.field", "attr.ib", "attr.field", "pydantic.Field", "pydantic.fields.Field"}
 DEPENDS = {"fastapi.Depends", "fastapi.Security", "fastapi.params.Depends", "fast_depends.Depends"}
 MOVED = (
     ("elevenlabs.client.", "elevenlabs."),
@@ -138,8 +139,9 @@ class Names:
         match binding:
             case Imported(dotted):
                 return self._imported(dotted, scope.module, depth)
-            case Bound(value):
-                return self.of(value, scope, depth)
+            case Bound(value, annotation):
+                known = self.of(value, scope, depth)
+                return known or (self._annotated(annotation, scope, depth) if annotation is not None else None)
             case Defined(inner):
                 return Known(inner.key)
             case Parameter(annotation, default):
@@ -212,9 +214,9 @@ class Names:
         )
 
     def _of_class(self, owner: Scope, attr: str, depth: int) -> Known | None:
-        for scope, value in owner.attributes.get(attr, []):
-            if found := self.of(value, scope, depth):
-                return found
+        kept = [known for scope, value in owner.attributes.get(attr, []) if (known := self.of(value, scope, depth))]
+        if kept:  # `self.http = http or Client(timeout=5)`: what was made here says more than an annotation
+            return next((known for known in kept if known.call is not None), kept[0])
         if attr in owner.bindings:
             found = self._first(owner.bindings[attr], owner, depth)
             method = self.functions.get(found.name) if found else None
@@ -240,6 +242,10 @@ class Names:
         last = function.name.rpartition(".")[2]
         if (function.name in HANDED_ON or last in ("enter_context", "enter_async_context")) and call.args:
             return self.of(call.args[0], scope, depth)
+        if function.name in FIELDS:
+            made = next((one.value for one in call.keywords if one.arg in ("default_factory", "factory")), None)
+            known = self.of(made, scope, depth) if made is not None else None
+            return self._result(known, call, scope, depth) if known else None
         if function.name == "typing.cast" and len(call.args) == 2:
             return self._annotated(call.args[0], scope, depth) or self.of(call.args[1], scope, depth)
         return self._result(function, call, scope, depth)
@@ -278,7 +284,7 @@ class Names:
     def _values(self, bindings: list[Binding], where: Scope) -> Iterator[tuple[ast.expr, Scope]]:
         for binding in bindings:
             match binding:
-                case Bound(value):
+                case Bound(value, _):
                     yield value, where
                 case Imported(dotted):
                     home, _, last = dotted.lstrip(".").rpartition(".")
