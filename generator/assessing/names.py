@@ -220,14 +220,25 @@ class Names:
         if attr in owner.bindings:
             found = self._first(owner.bindings[attr], owner, depth)
             method = self.functions.get(found.name) if found else None
-            if method and any(self.name(one, owner).endswith("property") for one in method.decorators):
-                return self._returned(method, depth)
-            return found
+            return self._returned(method, depth) if method and self._is_property(method) else found
         assert isinstance(owner.node, ast.ClassDef)
         for base in owner.node.bases:
             known = self.of(base, owner.parent or owner, depth)
             if known and depth <= DEEPEST and (found := self._member(Known(known.name + "()"), attr, depth + 1)):
                 return found
+        return None
+
+    def _is_property(self, method: Scope) -> bool:
+        where = method.parent or method
+        return any(self.name(one, where).endswith("property") for one in method.decorators)
+
+    def function(self, expr: ast.expr, scope: Scope) -> Scope | None:
+        """The project's function that evaluating *expr* runs: it is called here, or it is a property."""
+        if isinstance(expr, ast.Call):
+            return self.functions.get(self.name(expr.func, scope))
+        if isinstance(expr, ast.Attribute) and (owner := self.classes.get(self.name(expr.value, scope).removesuffix("()"))):
+            method = self.functions.get(f"{owner.key}.{expr.attr}")
+            return method if method and self._is_property(method) else None
         return None
 
     def _state(self, attr: str, depth: int) -> Known | None:

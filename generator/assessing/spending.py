@@ -36,6 +36,7 @@ HTTP = re.compile(
     rf"|(requests\.(?:Session|session)|httpx\.(?:Async)?Client|aiohttp\.ClientSession|urllib3\.PoolManager)\(\)\.{VERBS})$"
 )
 ASYNC_HTTP = ("httpx.AsyncClient", "aiohttp.")
+QUEUED = re.compile(r"\.(?:delay|apply_async|send|send_with_options|s|si|kiq|defer|schedule|remote|spawn)$")  # a worker runs it
 # What we render spends too, but minds its timeouts, retries and limits: only who may call it is the host's own affair.
 OURS = re.compile(r"(?:^|\.)speech\.(?:client:Client|blocking:Blocking)\.(synthesize|stream|transcribe)$")
 
@@ -85,7 +86,7 @@ class Spending:
                     self.meaning.of(expr, scope) if isinstance(expr, (ast.Name, ast.Attribute, ast.Lambda)) else None
                 )
                 inner = scope.module.scopes.get(expr) if isinstance(expr, ast.Lambda) else None
-                inner = inner or (self.meaning.functions.get(known.name) if known else None)
+                inner = inner or (self.meaning.functions.get(QUEUED.sub("", known.name)) if known else None)
                 if inner is None and known and expr is call.func and known.name in self.meaning.classes:
                     inner = self.meaning.functions.get(f"{known.name}.__init__")
                 if inner is not None:
@@ -141,8 +142,7 @@ def http_spend(call: ast.Call, scope: Scope, known: Known, meaning: Names) -> Sp
     if not HOST.search(url) and "xi-api-key" not in sent_headers(call, scope, meaning):
         return None
     method = known.name.rpartition(".")[2]
-    helper = method == "post" and HOST.sub("", url).endswith(("/{}", "://{}", "/v1{}"))  # the path is its caller's
-    paid = helper or (bool(PAID_PATH.search(url)) and method not in ("get", "head", "options", "delete"))
+    paid = (method == "post" and is_unsaid(url)) or (bool(PAID_PATH.search(url)) and method not in ("get", "head", "options", "delete"))
     return Spend(
         call, scope, f"{method} {url}"[:80], known, paid, False, not known.name.startswith(ASYNC_HTTP), http=True
     )
@@ -164,3 +164,8 @@ def sent_headers(call: ast.Call, scope: Scope, meaning: Names) -> str:
     if isinstance(headers, (ast.Name, ast.Attribute, ast.Call)):
         headers = bound_value(headers, scope, meaning)
     return ast.unparse(headers).lower() if headers is not None else ""
+
+
+def is_unsaid(url: str) -> bool:
+    """Is the path only known to whoever gives it?"""
+    return not re.search(r"\w", HOST.sub("", url).replace("https://", "")) or url.endswith(("/{}", "/v1{}"))
