@@ -31,17 +31,28 @@ class Guard(NamedTuple):
 
 def guards_around(node: ast.AST, scope: Scope, spending: Spending) -> Iterator[Guard]:
     """``with`` blocks around *node* in its function, what its function acquires, and its decorators."""
-    for above in scope.module.above(node):
+    for above in (node, *scope.module.above(node)):
         if above is scope.node:
             break
         if isinstance(above, (ast.With, ast.AsyncWith)):
             for item in above.items:
                 yield from as_guard(item.context_expr, scope, spending)
+        elif isinstance(above, ast.Call):
+            yield from guards_of_helper(above.func, scope, spending)
     for call in scope.calls:
         if isinstance(call.func, ast.Attribute) and call.func.attr in ("acquire", "__aenter__", "__enter__"):
             yield from as_guard(call.func.value, scope, spending)
+    if isinstance(scope.node, ast.Lambda) and scope.parent:
+        yield from guards_around(scope.node, scope.parent, spending)
     for decorator in scope.decorators:
         yield from as_guard(decorator, scope.parent or scope, spending)
+        yield from guards_of_helper(decorator, scope.parent or scope, spending)
+
+
+def guards_of_helper(function: ast.expr, scope: Scope, spending: Spending) -> Iterator[Guard]:
+    """The project's own ``limiter.run(job)`` and ``@limited``: what they hold while they call what they were given."""
+    for call, where in spending.calls_of_given(function, scope):
+        yield from guards_around(call, where, spending)
 
 
 def as_guard(expr: ast.expr, scope: Scope, spending: Spending) -> Iterator[Guard]:
@@ -55,8 +66,18 @@ def as_guard(expr: ast.expr, scope: Scope, spending: Spending) -> Iterator[Guard
         )
         number = number_of(size, known.scope, spending.meaning) if known.scope else None
         yield Guard(said, known, 1 if "Lock" in known.name else number)
+    elif known and (inside := limiters_in(known, spending)):
+        yield from inside
     elif CALLED_SO.search(said):
         yield Guard(said, known, None)
+
+
+def limiters_in(known: Known, spending: Spending) -> list[Guard]:
+    """Of a class of the project's own that keeps one."""
+    owner = spending.meaning.classes.get(known.name.removesuffix("()"))
+    kept = [(value, where) for values in owner.attributes.values() for where, value in values] if owner else []
+    made = [(value, where) for value, where in kept if LIMITERS.match(spending.meaning.name(value, where))]
+    return [guard for value, where in made for guard in as_guard(value, where, spending)]
 
 
 class Open(NamedTuple):

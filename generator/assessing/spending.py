@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from .names import Known, Names
 from .project import Project
-from .syntax import Module, Scope
+from .syntax import Module, Parameter, Scope
 from .values import argument, bound_value, text_of
 
 CLIENT = re.compile(r"^elevenlabs\.(Async)?ElevenLabs\(\)\.([\w.]+)(\(\))?$")
@@ -92,6 +92,16 @@ class Spending:
                 if inner is not None:
                     yield call, inner
 
+    def calls_of_given(self, function: ast.expr, scope: Scope) -> Iterator[tuple[ast.Call, Scope]]:
+        """Where the project's *function* calls what it is given: itself, or in the wrapper that it makes."""
+        own = self.meaning.functions.get(self.meaning.name(function, scope))
+        if own is None and isinstance(function, ast.Call):  # a decorator with arguments
+            own = self.meaning.functions.get(self.meaning.name(function.func, scope))
+        for inner in [one for one in own.module.functions if inside(one, own)] if own else []:
+            for call in inner.calls:
+                if isinstance(call.func, ast.Name) and is_parameter(call.func.id, inner):
+                    yield call, inner
+
     def within(self, scope: Scope, depth: int = 3) -> list[Spend]:
         """Paid calls that calling *scope* leads to, its own first."""
         return [spend for one in self.reach(scope, depth) for spend in self.direct(one) if spend.paid]
@@ -119,6 +129,15 @@ class Spending:
                 for call, inner in self.called(scope):
                     found.setdefault(inner.key, []).append((call, scope))
         return found
+
+
+def inside(scope: Scope, outer: Scope) -> bool:
+    return scope is outer or bool(scope.parent and inside(scope.parent, outer))
+
+
+def is_parameter(name: str, scope: Scope) -> bool:
+    where = next((one for one in Names.visible(scope) if name in one.bindings), None)
+    return where is not None and any(isinstance(one, Parameter) for one in where.bindings[name])
 
 
 def spend_of(call: ast.Call, scope: Scope, meaning: Names) -> Spend | None:

@@ -146,7 +146,12 @@ def handed_on(use: ast.Name, scope: Scope) -> bool:
     above = scope.module.parents.get(use)
     if isinstance(above, (ast.keyword, ast.Starred)):
         above = scope.module.parents.get(above)
-    return isinstance(above, ast.Call) and last_of(above.func) in READERS
+    return isinstance(above, ast.Call) and (last_of(above.func) in READERS or is_player(above, scope))
+
+
+def is_player(call: ast.Call, scope: Scope) -> bool:
+    """``play`` and its like are told themselves."""
+    return last_of(call.func) in {name.rpartition(".")[2] for name in PLAYS}
 
 
 def last_of(function: ast.expr) -> str:

@@ -13,7 +13,7 @@ from ..facts import Ending
 from ..findings import Severity
 from ..rule import Case, Hit, Rule, at
 from ..syntax import Module
-from ..values import argument
+from ..values import argument, text_of
 
 TOKEN = re.compile(r"(?<![A-Za-z0-9_])[A-Za-z0-9_]{6,60}(?![A-Za-z0-9_])")
 SETS = re.compile(
@@ -168,6 +168,10 @@ def in_data(source: files.Source, endings: dict[str, Ending]) -> Iterator[tuple[
         node, key = waiting.pop()
         if isinstance(node, yaml.MappingNode):
             names = {str(inner.value) for inner, _ in node.value}
+            if names == {"name", "value"}:  # an environment of Kubernetes
+                said = {str(inner.value): value for inner, value in node.value}
+                waiting.append((said["value"], str(said["name"].value)))
+                continue
             if not names & LIFE and not KNOWS.search(key):
                 waiting += [(value, str(inner.value)) for inner, value in node.value]
             elif not KNOWS.search(key):
@@ -194,8 +198,9 @@ def by_name(module: Module, case: Case) -> Iterator[Hit]:
         for call in scope.calls:
             if OLD_CALLS.match(case.project.meaning.name(call.func, scope)):
                 voice = argument(call, "voice")
-                if isinstance(voice, ast.Constant) and voice.value in facts.voices() and len(str(voice.value)) < 20:
-                    what, why, mend, severity = of_voice(facts.voices()[str(voice.value)], case.today)
+                said = text_of(voice, scope, case.project.meaning)
+                if voice is not None and said in facts.voices() and len(said) < 20:
+                    what, why, mend, severity = of_voice(facts.voices()[said], case.today)
                     yield at(module, voice, what, why=why, mend=mend, severity=severity)
 
 

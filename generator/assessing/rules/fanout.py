@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from .. import facts
 from ..findings import Severity
-from ..guards import Guard, Open, as_guard, bounding, guards_around, unguarded
+from ..guards import Guard, Open, as_guard, bounding, guards_around, guards_of_helper, unguarded
 from ..names import Names, last_name
 from ..rule import Case, Hit, Rule, at
 from ..spending import CLIENT, LAZY, PAID, Spend, Spending
@@ -150,7 +150,7 @@ def judge(call: ast.Call, started: Started, scope: Scope, case: Case) -> Hit | N
     bound = size_of_pool(started.what, scope, case.project.meaning, most)
     if bound == "bounded" or any(is_small(over, scope, case.project.meaning, most) for over in started.over):
         return None
-    if bounding(guards_in_loop(call, scope, case.spending)):
+    if bounding(guards_in_loop(call, scope, case.spending)) or waits_when_full(call, scope, case.project.meaning):
         return None
     return at(scope.module, call, words(paid, bound, case.project.meaning))
 
@@ -177,7 +177,7 @@ def paid_at_once(what: ast.expr, scope: Scope, spending: Spending) -> Iterator[O
             if isinstance(node, (ast.Name, ast.Attribute, ast.Lambda))
             else None
         )
-        if expr is None:
+        if expr is None or held_by_helper(expr, what, scope, spending):
             continue
         inner = (
             scope.module.scopes.get(expr)
@@ -191,6 +191,16 @@ def paid_at_once(what: ast.expr, scope: Scope, spending: Spending) -> Iterator[O
                 yield from unguarded(inner, spending)
         elif (reference := referenced(expr, scope, spending)) is not None:
             yield Open(reference, None)
+
+
+def held_by_helper(expr: ast.expr, what: ast.expr, scope: Scope, spending: Spending) -> bool:
+    """``limiter.run(lambda: speak(text))``: given to what calls it under a limit."""
+    for above in scope.module.above(expr):
+        if isinstance(above, ast.Call) and bounding(list(guards_of_helper(above.func, scope, spending))):
+            return True
+        if above is what:
+            return False
+    return False
 
 
 def referenced(expr: ast.expr, scope: Scope, spending: Spending) -> Spend | None:
@@ -214,6 +224,19 @@ def guards_in_loop(call: ast.Call, scope: Scope, spending: Spending) -> Iterator
     for one in scope.calls:
         if isinstance(one.func, ast.Attribute) and one.func.attr == "acquire" and loops_around(one, scope):
             yield from as_guard(one.func.value, scope, spending)
+
+
+def waits_when_full(call: ast.Call, scope: Scope, meaning: Names) -> bool:
+    """A window: ``if len(running) >= 5: await asyncio.wait(running, ...)`` in the loop that starts them."""
+    loop = next((above for above in scope.module.above(call) if isinstance(above, (ast.For, ast.AsyncFor, ast.While))), None)
+    tests = [node for node in ast.walk(loop) if isinstance(node, (ast.If, ast.While))] if loop else []
+    return any(
+        isinstance(node, ast.Call) and meaning.name(node.func, scope) in GATHERS
+        for test in tests
+        if isinstance(test.test, ast.Compare) and "len(" in ast.unparse(test.test)
+        for statement in test.body
+        for node in ast.walk(statement)
+    )
 
 
 def size_of_pool(started: ast.expr, scope: Scope, meaning: Names, most: int) -> str:

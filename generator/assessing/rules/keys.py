@@ -29,6 +29,7 @@ PUBLIC = re.compile(
 )
 
 KEY_NAME = re.compile(r"^(?:\w*_)?(?:eleven_?labs?|eleven|xi)_?(?:api_?)?key$", re.IGNORECASE)
+KEY_PATH = re.compile(r"(?:^|[._])(?:eleven_?labs?|eleven|xi)(?:_\w+)?\.(?:api_?)?key$", re.IGNORECASE)  # settings.elevenlabs.api_key
 KEY_VARIABLE = re.compile(r"ELEVEN\w*KEY|XI_API_KEY")
 PRINTS = {
     "builtins.print",
@@ -142,7 +143,7 @@ def told(call: ast.Call, scope: Scope, names: set[str], meaning: Names, how: str
 
 def is_sink(call: ast.Call, scope: Scope, meaning: Names) -> bool:
     name = meaning.name(call.func, scope)
-    if name in PRINTS:
+    if name in PRINTS or ast.unparse(call.func).endswith(("stdout.write", "stderr.write")):
         return True
     if not isinstance(call.func, ast.Attribute) or call.func.attr not in LEVELS:
         return False
@@ -184,18 +185,33 @@ def shown(expr: ast.expr, scope: Scope, names: set[str], meaning: Names) -> str:
             name = meaning.name(func, scope)
             if name in READS_ENVIRONMENT:
                 return is_key(expr, scope, names, meaning)
-            return inside(*args) if name in SHOWS else ""
+            if isinstance(func, ast.Attribute) and func.attr == "get_secret_value":
+                return is_key(func.value, scope, names, meaning, unwrapped=True)
+            own = meaning.functions.get(name)
+            return given_back(own, names, meaning) if own else inside(*args) if name in SHOWS else ""
         case _:
             return ""
 
 
-def is_key(expr: ast.expr, scope: Scope, names: set[str], meaning: Names) -> str:
+def given_back(function: Scope, names: set[str], meaning: Names) -> str:
+    """A key that a function of the project's returns as it is: a mask returns a piece, or what it was given."""
+    returned = (node.value for node in function.nodes if isinstance(node, ast.Return) and node.value)
+    plain = (one for one in returned if not (isinstance(one, ast.Name) and one.id in function.bindings))
+    return next((found for one in plain if (found := shown(one, function, names - set(function.bindings), meaning))), "")
+
+
+def is_key(expr: ast.expr, scope: Scope, names: set[str], meaning: Names, *, unwrapped: bool = False) -> str:
+    if not unwrapped and meaning.name(expr, scope).endswith(("SecretStr()", "Secret()")):
+        return ""  # it prints as asterisks
     if meaning.name(expr, scope) == "os.environ":
         return "the whole environment, keys and all,"
     if isinstance(expr, ast.Subscript):
         where, key = meaning.name(expr.value, scope), text_of(expr.slice, scope, meaning)
         kept = (
-            key.lower() == "xi-api-key" or (where == "os.environ" and KEY_VARIABLE.search(key)) or KEY_NAME.match(key)
+            key.lower() == "xi-api-key"
+            or (where == "os.environ" and KEY_VARIABLE.search(key))
+            or KEY_NAME.match(key)
+            or KEY_PATH.search(f"{ast.unparse(expr.value)}.{key}")
         )
         return f"the key ({key})" if kept else ""
     if isinstance(expr, ast.Call):
@@ -203,7 +219,7 @@ def is_key(expr: ast.expr, scope: Scope, names: set[str], meaning: Names) -> str
         return f"the key ({key})" if KEY_VARIABLE.search(key) else ""
     said = ast.unparse(expr)
     last = said.rpartition(".")[2]
-    if KEY_NAME.match(last) or said in names:
+    if KEY_NAME.match(last) or KEY_PATH.search(said) or said in names:
         return f"the key ({said})"
     value = bound_value(expr, scope, meaning)
     if isinstance(value, ast.Dict):

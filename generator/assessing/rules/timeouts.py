@@ -6,10 +6,11 @@ from functools import partial
 
 from .. import facts
 from ..findings import Severity
+from ..names import Names
 from ..rule import Case, Hit, Rule, at
 from ..spending import Spend
 from ..syntax import Scope
-from ..values import argument, has_unpacked
+from ..values import argument, behind, has_unpacked
 
 BOUNDS = (
     "asyncio.timeout",
@@ -19,6 +20,7 @@ BOUNDS = (
     "async_timeout.timeout",
     "asyncio.wait_for",
 )
+TIMEOUTS = ("httpx.Timeout", "aiohttp.ClientTimeout", "urllib3.Timeout", "urllib3.util.Timeout")
 CLIENTS = ("elevenlabs.ElevenLabs", "elevenlabs.AsyncElevenLabs")
 
 
@@ -79,18 +81,49 @@ def within_bound(call: ast.Call, scope: Scope, case: Case) -> bool:
 
 
 def bounded_http(spend: Spend, case: Case) -> bool:
+    meaning = case.project.meaning
     given = argument(spend.call, "timeout")
     if given is not None:
-        return not (isinstance(given, ast.Constant) and given.value is None)
+        return not is_endless(given, spend.scope, meaning)
     if has_unpacked(spend.call) or within_bound(spend.call, spend.scope, case):
         return True
     if spend.known.name.startswith("urllib.") and len(spend.call.args) > 2:
         return True
     made = spend.known.call
     on_client = argument(made, "timeout")
-    if made is not None and on_client is not None:
-        return not (isinstance(on_client, ast.Constant) and on_client.value is None)
+    if spend.known.scope is not None and on_client is not None:
+        return not is_endless(on_client, spend.known.scope, meaning)
+    if bounded_by_class(spend, meaning):
+        return True
     return spend.known.name.startswith("httpx.") or (made is not None and has_unpacked(made))
+
+
+def is_endless(timeout: ast.expr, scope: Scope, meaning: Names) -> bool:
+    """``None``, ``httpx.Timeout(None)``, ``aiohttp.ClientTimeout(total=None)``, or a name of one."""
+    value, where = behind(timeout, scope, meaning) or (timeout, scope)
+    if isinstance(value, ast.Call) and meaning.name(value.func, where) in TIMEOUTS:
+        given = [*value.args, *(one.value for one in value.keywords)]
+        return all(is_none(one) for one in given)
+    return is_none(value) and not isinstance(timeout, ast.Name)  # a parameter that is None until somebody says more
+
+
+def is_none(expr: ast.expr) -> bool:
+    return isinstance(expr, ast.Constant) and expr.value is None
+
+
+def bounded_by_class(spend: Spend, meaning: Names) -> bool:
+    """A session whose own class, or whose adapter's, sets a timeout where every request passes."""
+    session = spend.call.func.value if isinstance(spend.call.func, ast.Attribute) else spend.call.func
+    made, where = spend.known.call, spend.known.scope
+    mounted = [
+        arg
+        for call in (where.calls if where and made else [])
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "mount"
+        for arg in call.args[1:]
+    ]
+    names = [meaning.name(session, spend.scope), *(meaning.name(one, where) for one in mounted if where)]
+    sends = (meaning.functions.get(f"{name.removesuffix('()')}.{method}") for name in names for method in ("request", "send"))
+    return any(one is not None and "timeout" in ast.unparse(one.node) for one in sends)
 
 
 def of_http(spend: Spend) -> Iterator[Hit]:
