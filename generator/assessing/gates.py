@@ -20,6 +20,7 @@ NOT_ASKING = re.compile(
 REFUSES = re.compile(
     r"\b40[13]\b|HTTP_40[13]|Unauthori[sz]ed|Forbidden|PermissionDenied|NotAuthorized|PermissionDeniedException|login_url|redirect_to_login"
 )
+BEFORE = ("get_permissions", "dispatch", "initial", "prepare", "check_permissions")  # a view runs it first
 HOOKS = {"before_request", "before_app_request", "before_websocket", "middleware", "on_request"}
 
 
@@ -161,7 +162,15 @@ class Gates:
                     r"IsA|guard|Permission", NOT_ASKING.sub("", ast.unparse(node.value))
                 ):
                     return True
-        return any(ASKS.search(NOT_ASKING.sub("", ast.unparse(decorator))) for decorator in owner.node.decorator_list)
+        if any(ASKS.search(NOT_ASKING.sub("", ast.unparse(decorator))) for decorator in owner.node.decorator_list):
+            return True
+        before = (self.meaning.functions.get(f"{owner.key}.{name}") for name in BEFORE)
+        return any(one is not None and self.hands_out_guards(one) for one in before)
+
+    def hands_out_guards(self, scope: Scope) -> bool:
+        """``get_permissions`` and its like: they refuse, or return what does."""
+        returned = [node.value for node in scope.nodes if isinstance(node, ast.Return) and node.value]
+        return self.body_asks(scope) or any(self.asks(one, scope) or "IsA" in ast.unparse(one) for one in returned)
 
     def router_asks(self, route: Route) -> bool:
         """``dependencies`` of a router or of ``include_router``, a blueprint's ``before_request``."""

@@ -13,7 +13,7 @@ from .values import argument, text_of
 VERBS = {"get", "post", "put", "patch", "delete", "route", "api_route", "websocket", "view"}
 APPS = re.compile(
     r"^(fastapi\.(?:FastAPI|APIRouter|routing\.APIRouter)|starlette\.applications\.Starlette|flask\.(?:Flask|Blueprint)"
-    r"|quart\.(?:Quart|Blueprint)|aiohttp\.web\.(?:RouteTableDef|Application)|sanic\.(?:Sanic|Blueprint)|bottle\.Bottle)\(\)$"
+    r"|quart\.(?:Quart|Blueprint)|aiohttp\.web\.(?:RouteTableDef|Application)|sanic\.(?:Sanic|Blueprint)|bottle\.Bottle)\(\)(?:\.router)?$"
 )
 BY_CALL = {
     "add_api_route": 1,

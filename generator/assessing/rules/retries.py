@@ -80,6 +80,8 @@ def retried_in(call: ast.AST, scope: Scope, meaning: Names) -> Retried | None:
     for above in scope.module.above(call):
         if above is scope.node:
             break
+        if isinstance(above, ast.Try) and (found := retried_by_handler(above, call, scope, meaning)):
+            return found
         if isinstance(above, (ast.For, ast.AsyncFor, ast.While)) and (
             found := retrying_loop(above, call, scope, meaning)
         ):
@@ -92,6 +94,9 @@ def retried_in(call: ast.AST, scope: Scope, meaning: Names) -> Retried | None:
 def retrying_decorator(decorator: ast.expr, scope: Scope, meaning: Names) -> Retried | None:
     function = decorator.func if isinstance(decorator, ast.Call) else decorator
     name = meaning.name(function, scope.parent or scope)
+    kinds = argument(decorator, "autoretry_for") if isinstance(decorator, ast.Call) else None  # Celery's
+    if kinds is not None:
+        return Retried(f"retried by @{ast.unparse(function)}", catches_all(kinds, scope, meaning))
     if not DECORATORS.match(name):
         return None
     return Retried(
@@ -146,6 +151,20 @@ def retrying_loop(
         return None
     blind = any(catches_all(one.type, scope, meaning) and not CHOOSES.search(tests_of(one)) for one in swallowing)
     return Retried("retried by a loop", blind)
+
+
+def retried_by_handler(attempt: ast.Try, call: ast.AST, scope: Scope, meaning: Names) -> Retried | None:
+    """An ``except`` that calls its own function again, or Celery's ``self.retry``."""
+    if any(node is call for handler in attempt.handlers for node in ast.walk(handler)):
+        return None
+    for handler in attempt.handlers:
+        for node in ast.walk(handler):
+            if isinstance(node, ast.Call) and (
+                meaning.name(node.func, scope) == scope.key or ast.unparse(node.func) == "self.retry"
+            ):
+                blind = catches_all(handler.type, scope, meaning) and not CHOOSES.search(tests_of(handler))
+                return Retried(f"retried by {ast.unparse(node.func)}", blind)
+    return None
 
 
 def ends_well(attempt: ast.Try, loop: ast.AST) -> bool:
