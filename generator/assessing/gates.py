@@ -2,10 +2,12 @@
 
 import ast
 import re
+from collections.abc import Iterator
 
+from .names import last_name
 from .project import Project
-from .routes import Route
-from .syntax import Scope
+from .routes import MADE_APP, Route, app_around
+from .syntax import Imported, Module, Scope
 
 # The words that everybody uses for it; that one of them is there is all that can be told from outside.
 ASKS = re.compile(
@@ -29,14 +31,16 @@ class Gates:
 
     def __init__(self, project: Project) -> None:
         self.project, self.meaning = project, project.meaning
-        self.everywhere = any(self.global_gate(scope) for module in project.served for scope in module.scopes.values())
+        scopes = [scope for module in project.served for scope in module.scopes.values()]
+        self.gated = {gate for scope in scopes for gate in self.global_gates(scope)}
+        self.apps = Apps(project, scopes) if self.gated else None
 
     def closed(self, route: Route) -> bool:
         if self.opened_explicitly(route):
             return False
         scope = route.handler
         return (
-            self.everywhere
+            self.passes_app(route)
             or any(self.asks(expr, scope) for expr in route.around)
             or any(self.asks(decorator, scope) for decorator in scope.decorators)
             or self.parameters_ask(scope)
@@ -44,6 +48,14 @@ class Gates:
             or self.class_asks(scope)
             or self.router_asks(route)
         )
+
+    def passes_app(self, route: Route) -> bool:
+        """Does every request of its application pass what asks?  None stands for one that can't be told."""
+        if self.apps is None or None in self.gated or len(self.apps.made) < 2:
+            return bool(self.gated)
+        if route.app is not None:
+            return any(app in self.gated for app in self.apps.above(route.app))
+        return any(self.apps.reaches(app, route.handler.module) for app in self.gated if app is not None)
 
     @staticmethod
     def opened_explicitly(route: Route) -> bool:
@@ -240,20 +252,25 @@ class Gates:
             or self.body_asks(scope)
         )
 
-    def global_gate(self, scope: Scope) -> bool:
-        """Middleware, hooks and settings that every request of the application passes."""
+    def global_gates(self, scope: Scope) -> Iterator[ast.Call | None]:
+        """By middleware, hooks and settings: the call that made the application all of whose requests they see."""
+        where = scope.parent or scope
         for decorator in scope.decorators:
             function = decorator.func if isinstance(decorator, ast.Call) else decorator
             if isinstance(function, ast.Attribute) and function.attr in HOOKS and self.function_asks(scope):
-                if self.is_app(function.value, scope.parent or scope) or function.attr == "before_app_request":
-                    return True
-            if self.meaning.name(function, scope.parent or scope).endswith("web.middleware") and self.function_asks(
-                scope
-            ):
-                return True
-        return any(self.call_gates(call, scope) for call in scope.calls) or (
-            scope.parent is None and self.settings_ask(scope)
-        )
+                if self.is_app(function.value, where) or function.attr == "before_app_request":
+                    yield self.made(function.value, where)
+        for call in scope.calls:
+            if self.call_gates(call, scope):
+                on = call.func.value if isinstance(call.func, ast.Attribute) else None
+                name = self.meaning.name(call.func, scope)
+                yield call if on is None or MADE_APP.match(name + "()") else self.made(on, scope)
+        if scope.parent is None and self.settings_ask(scope):
+            yield None
+
+    def made(self, expr: ast.expr, scope: Scope) -> ast.Call | None:
+        known = self.meaning.of(expr, scope)
+        return known.call if known else None
 
     def call_gates(self, call: ast.Call, scope: Scope) -> bool:
         name = self.meaning.name(call.func, scope).rpartition(".")[2]
@@ -264,6 +281,8 @@ class Gates:
             and self.is_app(call.func.value, scope)
         ):
             return any(self.asks(arg, scope) for arg in call.args[:1])
+        if attr in ("append", "insert") and ast.unparse(call.func).rpartition(".")[0].endswith(".middlewares"):
+            return any(self.asks(arg, scope) for arg in call.args)
         if name in ("FastAPI", "Litestar", "Starlette", "Application"):
             chosen = [
                 keyword.value
@@ -301,6 +320,55 @@ class Gates:
                 ):
                     return True
         return False
+
+
+class Apps:
+    """The applications of a project: what is mounted in what, and whose modules import which."""
+
+    def __init__(self, project: Project, scopes: list[Scope]) -> None:
+        self.meaning = project.meaning
+        calls = [(call, scope) for scope in scopes for call in scope.calls]
+        self.made = {call: scope for call, scope in calls if MADE_APP.match(self.meaning.name(call.func, scope) + "()")}
+        self._parent = {child: parent for call, scope in calls for child, parent in self.mounted(call, scope)}
+        self._reached: dict[ast.Call, set[str]] = {}
+
+    def mounted(self, call: ast.Call, scope: Scope) -> Iterator[tuple[ast.Call, ast.Call]]:
+        """``Mount("/x", inner)``, ``app.mount("/x", inner)``, ``app.add_subapp("/x", inner)``"""
+        if last_name(call.func) in ("Mount", "mount", "add_subapp") and len(call.args) > 1:
+            inner = self.meaning.of(call.args[1], scope)
+            on = self.meaning.of(call.func.value, scope) if isinstance(call.func, ast.Attribute) else None
+            outer = app_around(call, scope, self.meaning) or (on.call if on else None)
+            if inner and inner.call and outer:
+                yield inner.call, outer
+
+    def above(self, app: ast.Call) -> list[ast.Call]:
+        """It, and what it is mounted in."""
+        found = [app]
+        while (outer := self._parent.get(found[-1])) is not None and outer not in found:
+            found.append(outer)
+        return found
+
+    def reaches(self, app: ast.Call, module: Module) -> bool:
+        if app not in self._reached:
+            self._reached[app] = self.imported_by(self.made[app].module) if app in self.made else set()
+        return module.dotted in self._reached[app]
+
+    def imported_by(self, module: Module) -> set[str]:
+        """The project's modules that this one imports, those that they import, and so on."""
+        found, waiting = {module.dotted}, [module]
+        while waiting:
+            for inner in self.imports(waiting.pop()):
+                if inner.dotted not in found:
+                    found.add(inner.dotted)
+                    waiting.append(inner)
+        return found
+
+    def imports(self, module: Module) -> Iterator[Module]:
+        bindings = (one for scope in module.scopes.values() for some in scope.bindings.values() for one in some)
+        for dotted in {one.dotted.lstrip(".") for one in bindings if isinstance(one, Imported)}:
+            for name in (dotted, dotted.rpartition(".")[0]):
+                if name and (inner := self.meaning.module(name, module)):
+                    yield inner
 
 
 def without_path(expr: ast.expr) -> str:

@@ -14,6 +14,7 @@ from ..values import argument, text_of
 from .retries import unnested
 
 CACHES = re.compile(r"cache|memo|lru|store(?!d_)|redis|exists\(|is_file\(|is None|not in |if not _", re.IGNORECASE)
+MISSED = re.compile(r"KeyError|LookupError|FileNotFoundError|DoesNotExist")
 SPOKEN = ("text_to_speech.", "generate", "text_to_dialogue.", "text_to_sound_effects.")
 CHOICES = ("voice_id", "voice", "model_id", "model", "voice_settings", "output_format", "language_code", "seed")
 
@@ -101,6 +102,8 @@ def is_cached(scope: Scope) -> bool:
     """By a decorator, or by a look before the call: anything in its function that asks whether it is there already."""
     if any(CACHES.search(ast.unparse(decorator)) for decorator in scope.decorators):
         return True
+    if any(MISSED.search(said) for said in tried(scope)):
+        return True
     tests = (node.test for node in scope.nodes if isinstance(node, (ast.If, ast.IfExp, ast.While)))
     if any(CACHES.search(ast.unparse(test)) for test in tests):
         return True
@@ -108,6 +111,15 @@ def is_cached(scope: Scope) -> bool:
         isinstance(node, ast.Call) and re.search(r"cache", ast.unparse(node.func), re.IGNORECASE)
         for node in scope.nodes
     )
+
+
+def tried(scope: Scope) -> Iterator[str]:
+    """What ``except`` and ``suppress`` wait for: a cache may be asked first and missed."""
+    for node in scope.nodes:
+        if isinstance(node, ast.ExceptHandler) and node.type is not None:
+            yield ast.unparse(node.type)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("suppress"):
+            yield ast.unparse(node)
 
 
 def loop_around(call: ast.Call, scope: Scope) -> int:
