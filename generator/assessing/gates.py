@@ -23,6 +23,7 @@ REFUSES = re.compile(
     r"\b40[13]\b|HTTP_40[13]|Unauthori[sz]ed|Forbidden|PermissionDenied|NotAuthorized|PermissionDeniedException|login_url|redirect_to_login"
 )
 BEFORE = ("get_permissions", "dispatch", "initial", "prepare", "check_permissions")  # a view runs it first
+REFUSES_SOCKET = re.compile(r"\b(?:1008|3000|3003|4[04]0[13])\b|WS_1008")
 HOOKS = {"before_request", "before_app_request", "before_websocket", "middleware", "on_request"}
 
 
@@ -130,6 +131,8 @@ class Gates:
 
     def call_asks(self, call: ast.Call, scope: Scope) -> bool:
         last = ast.unparse(call.func).rpartition(".")[2]
+        if last == "close" and REFUSES_SOCKET.search(ast.unparse(call)):
+            return True
         if last == "abort" and call.args and REFUSES.search(ast.unparse(call.args[0])):
             return True
         if re.match(

@@ -58,6 +58,8 @@ def guards_of_helper(function: ast.expr, scope: Scope, spending: Spending) -> It
 def as_guard(expr: ast.expr, scope: Scope, spending: Spending) -> Iterator[Guard]:
     known = spending.meaning.of(expr, scope)
     said = ast.unparse(expr)
+    if known and known.call is None and LIMITERS.match(known.name):
+        known = next(iter(spending.handed(expr, scope)), known)
     if known and LIMITERS.match(known.name):
         size = (
             argument(known.call, "value", 0)

@@ -236,7 +236,9 @@ class Names:
         """The project's function that evaluating *expr* runs: it is called here, or it is a property."""
         if isinstance(expr, ast.Call):
             return self.functions.get(self.name(expr.func, scope))
-        if isinstance(expr, ast.Attribute) and (owner := self.classes.get(self.name(expr.value, scope).removesuffix("()"))):
+        if isinstance(expr, ast.Attribute) and (
+            owner := self.classes.get(self.name(expr.value, scope).removesuffix("()"))
+        ):
             method = self.functions.get(f"{owner.key}.{expr.attr}")
             return method if method and self._is_property(method) else None
         return None

@@ -36,7 +36,9 @@ HTTP = re.compile(
     rf"|(requests\.(?:Session|session)|httpx\.(?:Async)?Client|aiohttp\.ClientSession|urllib3\.PoolManager)\(\)\.{VERBS})$"
 )
 ASYNC_HTTP = ("httpx.AsyncClient", "aiohttp.")
-QUEUED = re.compile(r"\.(?:delay|apply_async|send|send_with_options|s|si|kiq|defer|schedule|remote|spawn)$")  # a worker runs it
+QUEUED = re.compile(
+    r"\.(?:delay|apply_async|send|send_with_options|s|si|kiq|defer|schedule|remote|spawn)$"
+)  # a worker runs it
 # What we render spends too, but minds its timeouts, retries and limits: only who may call it is the host's own affair.
 OURS = re.compile(r"(?:^|\.)speech\.(?:client:Client|blocking:Blocking)\.(synthesize|stream|transcribe)$")
 
@@ -102,6 +104,50 @@ class Spending:
                 if isinstance(call.func, ast.Name) and is_parameter(call.func.id, inner):
                     yield call, inner
 
+    @cached_property
+    def constructions(self) -> dict[str, list[tuple[ast.Call, Scope]]]:
+        """Where the project makes instances of its own classes, by their keys."""
+        found: dict[str, list[tuple[ast.Call, Scope]]] = {}
+        for module in self.project.served:
+            for scope in module.scopes.values():
+                for call in scope.calls:
+                    if (name := self.meaning.name(call.func, scope)) in self.meaning.classes:
+                        found.setdefault(name, []).append((call, scope))
+        return found
+
+    def handed(self, expr: ast.expr, scope: Scope, depth: int = 3) -> list[Known]:
+        """The instances that callers give for a parameter, or for an attribute that the constructor keeps."""
+        found: list[Known] = []
+        for given, where in self.given(expr, scope):
+            known = self.meaning.of(given, where)
+            if known and known.call:
+                found.append(known)
+            elif depth:
+                found += self.handed(given, where, depth - 1)
+        return found
+
+    def given(self, expr: ast.expr, scope: Scope) -> Iterator[tuple[ast.expr, Scope]]:
+        if isinstance(expr, ast.Name):
+            owner = next((one for one in Names.visible(scope) if expr.id in one.bindings), None)
+            if owner is not None and isinstance(owner.node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                yield from self.arguments(self.callers.get(owner.key, []), owner.key, expr.id, parameters_of(owner))
+        elif isinstance(expr, ast.Attribute):
+            key = self.meaning.name(expr.value, scope).removesuffix("()")
+            if cls := self.meaning.classes.get(key):
+                init = self.meaning.functions.get(f"{key}.__init__")
+                kept = [value.id for _, value in cls.attributes.get(expr.attr, []) if isinstance(value, ast.Name)]
+                names = parameters_of(init) if init else fields_of(cls)
+                for name in kept if init else [expr.attr]:
+                    yield from self.arguments(self.constructions.get(key, []), key, name, names)
+
+    def arguments(
+        self, calls: list[tuple[ast.Call, Scope]], key: str, name: str, names: list[str]
+    ) -> Iterator[tuple[ast.expr, Scope]]:
+        for call, where in calls:
+            if name in names and self.meaning.name(call.func, where) == key:
+                if (given := argument(call, name, names.index(name))) is not None:
+                    yield given, where
+
     def within(self, scope: Scope, depth: int = 3) -> list[Spend]:
         """Paid calls that calling *scope* leads to, its own first."""
         return [spend for one in self.reach(scope, depth) for spend in self.direct(one) if spend.paid]
@@ -129,6 +175,18 @@ class Spending:
                 for call, inner in self.called(scope):
                     found.setdefault(inner.key, []).append((call, scope))
         return found
+
+
+def parameters_of(scope: Scope) -> list[str]:
+    """As a call from outside counts them."""
+    assert isinstance(scope.node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    return [one.arg for one in (*scope.node.args.posonlyargs, *scope.node.args.args) if one.arg not in ("self", "cls")]
+
+
+def fields_of(scope: Scope) -> list[str]:
+    """Of a dataclass, as its constructor takes them."""
+    nodes = scope.node.body if isinstance(scope.node, ast.ClassDef) else []
+    return [one.target.id for one in nodes if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)]
 
 
 def inside(scope: Scope, outer: Scope) -> bool:
@@ -161,7 +219,9 @@ def http_spend(call: ast.Call, scope: Scope, known: Known, meaning: Names) -> Sp
     if not HOST.search(url) and "xi-api-key" not in sent_headers(call, scope, meaning):
         return None
     method = known.name.rpartition(".")[2]
-    paid = (method == "post" and is_unsaid(url)) or (bool(PAID_PATH.search(url)) and method not in ("get", "head", "options", "delete"))
+    paid = (method == "post" and is_unsaid(url)) or (
+        bool(PAID_PATH.search(url)) and method not in ("get", "head", "options", "delete")
+    )
     return Spend(
         call, scope, f"{method} {url}"[:80], known, paid, False, not known.name.startswith(ASYNC_HTTP), http=True
     )

@@ -228,7 +228,9 @@ def guards_in_loop(call: ast.Call, scope: Scope, spending: Spending) -> Iterator
 
 def waits_when_full(call: ast.Call, scope: Scope, meaning: Names) -> bool:
     """A window: ``if len(running) >= 5: await asyncio.wait(running, ...)`` in the loop that starts them."""
-    loop = next((above for above in scope.module.above(call) if isinstance(above, (ast.For, ast.AsyncFor, ast.While))), None)
+    loop = next(
+        (above for above in scope.module.above(call) if isinstance(above, (ast.For, ast.AsyncFor, ast.While))), None
+    )
     tests = [node for node in ast.walk(loop) if isinstance(node, (ast.If, ast.While))] if loop else []
     return any(
         isinstance(node, ast.Call) and meaning.name(node.func, scope) in GATHERS

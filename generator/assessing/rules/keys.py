@@ -29,7 +29,9 @@ PUBLIC = re.compile(
 )
 
 KEY_NAME = re.compile(r"^(?:\w*_)?(?:eleven_?labs?|eleven|xi)_?(?:api_?)?key$", re.IGNORECASE)
-KEY_PATH = re.compile(r"(?:^|[._])(?:eleven_?labs?|eleven|xi)(?:_\w+)?\.(?:api_?)?key$", re.IGNORECASE)  # settings.elevenlabs.api_key
+KEY_PATH = re.compile(
+    r"(?:^|[._])(?:eleven_?labs?|eleven|xi)(?:_\w+)?\.(?:api_?)?key$", re.IGNORECASE
+)  # settings.elevenlabs.api_key
 KEY_VARIABLE = re.compile(r"ELEVEN\w*KEY|XI_API_KEY")
 PRINTS = {
     "builtins.print",
@@ -197,7 +199,9 @@ def given_back(function: Scope, names: set[str], meaning: Names) -> str:
     """A key that a function of the project's returns as it is: a mask returns a piece, or what it was given."""
     returned = (node.value for node in function.nodes if isinstance(node, ast.Return) and node.value)
     plain = (one for one in returned if not (isinstance(one, ast.Name) and one.id in function.bindings))
-    return next((found for one in plain if (found := shown(one, function, names - set(function.bindings), meaning))), "")
+    return next(
+        (found for one in plain if (found := shown(one, function, names - set(function.bindings), meaning))), ""
+    )
 
 
 def is_key(expr: ast.expr, scope: Scope, names: set[str], meaning: Names, *, unwrapped: bool = False) -> str:

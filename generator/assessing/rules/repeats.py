@@ -102,7 +102,7 @@ def is_cached(scope: Scope) -> bool:
     """By a decorator, or by a look before the call: anything in its function that asks whether it is there already."""
     if any(CACHES.search(ast.unparse(decorator)) for decorator in scope.decorators):
         return True
-    if any(MISSED.search(said) for said in tried(scope)):
+    if any(missed_first(node) for node in scope.nodes):
         return True
     tests = (node.test for node in scope.nodes if isinstance(node, (ast.If, ast.IfExp, ast.While)))
     if any(CACHES.search(ast.unparse(test)) for test in tests):
@@ -113,13 +113,16 @@ def is_cached(scope: Scope) -> bool:
     )
 
 
-def tried(scope: Scope) -> Iterator[str]:
-    """What ``except`` and ``suppress`` wait for: a cache may be asked first and missed."""
-    for node in scope.nodes:
-        if isinstance(node, ast.ExceptHandler) and node.type is not None:
-            yield ast.unparse(node.type)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("suppress"):
-            yield ast.unparse(node)
+def missed_first(node: ast.AST) -> bool:
+    """A cache that is asked, and left by an exception where it has nothing."""
+    if isinstance(node, ast.With):
+        waits = [ast.unparse(item.context_expr) for item in node.items if "suppress" in ast.unparse(item.context_expr)]
+    elif isinstance(node, ast.Try):
+        waits = [ast.unparse(one.type) for one in node.handlers if one.type]
+    else:
+        return False
+    hit = any(isinstance(inner, ast.Return) for statement in node.body for inner in unnested(statement))
+    return hit and any(MISSED.search(said) for said in waits)
 
 
 def loop_around(call: ast.Call, scope: Scope) -> int:

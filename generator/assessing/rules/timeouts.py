@@ -6,7 +6,7 @@ from functools import partial
 
 from .. import facts
 from ..findings import Severity
-from ..names import Names
+from ..names import Known, Names
 from ..rule import Case, Hit, Rule, at
 from ..spending import Spend
 from ..syntax import Scope
@@ -32,8 +32,8 @@ def unbounded(case: Case) -> Iterator[Hit]:
                 if case.project.meaning.name(call.func, scope) in CLIENTS:
                     yield from of_client(case, call, scope, [spend for spend in spends if spend.known.call is call])
     for spend in spends:
-        if spend.http and not bounded_http(spend, case):
-            yield from of_http(spend)
+        if spend.http and (made := unbounded_http(spend, case)):
+            yield from of_http(spend, made)
 
 
 def of_client(case: Case, call: ast.Call, scope: Scope, uses: list[Spend]) -> Iterator[Hit]:
@@ -80,7 +80,16 @@ def within_bound(call: ast.Call, scope: Scope, case: Case) -> bool:
     return False
 
 
-def bounded_http(spend: Spend, case: Case) -> bool:
+def unbounded_http(spend: Spend, case: Case) -> Known | None:
+    """The client without a timeout that this call goes through: one that somebody handed in, or its own."""
+    session = spend.call.func.value if isinstance(spend.call.func, ast.Attribute) else None
+    if spend.known.call is not None or session is None or "()" not in spend.known.name:
+        return None if bounded_http(spend, spend.known, case) else spend.known
+    handed = case.spending.handed(session, spend.scope)
+    return next((known for known in handed if not bounded_http(spend, known, case)), None)
+
+
+def bounded_http(spend: Spend, client: Known, case: Case) -> bool:
     meaning = case.project.meaning
     given = argument(spend.call, "timeout")
     if given is not None:
@@ -89,11 +98,11 @@ def bounded_http(spend: Spend, case: Case) -> bool:
         return True
     if spend.known.name.startswith("urllib.") and len(spend.call.args) > 2:
         return True
-    made = spend.known.call
+    made = client.call
     on_client = argument(made, "timeout")
-    if spend.known.scope is not None and on_client is not None:
-        return not is_endless(on_client, spend.known.scope, meaning)
-    if bounded_by_class(spend, meaning):
+    if client.scope is not None and on_client is not None:
+        return not is_endless(on_client, client.scope, meaning)
+    if bounded_by_class(spend, client, meaning):
         return True
     return spend.known.name.startswith("httpx.") or (made is not None and has_unpacked(made))
 
@@ -111,22 +120,24 @@ def is_none(expr: ast.expr) -> bool:
     return isinstance(expr, ast.Constant) and expr.value is None
 
 
-def bounded_by_class(spend: Spend, meaning: Names) -> bool:
+def bounded_by_class(spend: Spend, client: Known, meaning: Names) -> bool:
     """A session whose own class, or whose adapter's, sets a timeout where every request passes."""
     session = spend.call.func.value if isinstance(spend.call.func, ast.Attribute) else spend.call.func
-    made, where = spend.known.call, spend.known.scope
+    made, where = client.call, client.scope
     mounted = [
         arg
         for call in (where.calls if where and made else [])
         if isinstance(call.func, ast.Attribute) and call.func.attr == "mount"
         for arg in call.args[1:]
     ]
-    names = [meaning.name(session, spend.scope), *(meaning.name(one, where) for one in mounted if where)]
-    sends = (meaning.functions.get(f"{name.removesuffix('()')}.{method}") for name in names for method in ("request", "send"))
+    names = [client.name, meaning.name(session, spend.scope), *(meaning.name(one, where) for one in mounted if where)]
+    sends = (
+        meaning.functions.get(f"{name.removesuffix('()')}.{method}") for name in names for method in ("request", "send")
+    )
     return any(one is not None and "timeout" in ast.unparse(one.node) for one in sends)
 
 
-def of_http(spend: Spend) -> Iterator[Hit]:
+def of_http(spend: Spend, made: Known) -> Iterator[Hit]:
     library = spend.known.name.split(".")[0]
     waits = {
         "aiohttp": "300 s in all",
@@ -136,9 +147,10 @@ def of_http(spend: Spend) -> Iterator[Hit]:
         "httpx": "for ever",
     }[library]
     what = f"no timeout: {library} waits {waits} here"
-    yield at(
-        spend.module,
-        spend.call,
+    handed = made.scope is not None and made is not spend.known and argument(made.call, "timeout") is not None
+    yield at(  # where somebody says "no timeout", or else where it matters
+        made.scope.module if handed and made.scope else spend.module,
+        made.call if handed and made.call else spend.call,
         what,
         mend="give it timeout=, by the length of the text: some 15 characters become a second of speech",
     )
