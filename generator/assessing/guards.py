@@ -70,7 +70,7 @@ def as_guard(expr: ast.expr, scope: Scope, spending: Spending) -> Iterator[Guard
         yield Guard(said, known, 1 if "Lock" in known.name else number)
     elif known and (inside := limiters_in(known, spending)):
         yield from inside
-    elif CALLED_SO.search(said):
+    elif CALLED_SO.search(said.replace("concurrent.futures", "")):
         yield Guard(said, known, None)
 
 

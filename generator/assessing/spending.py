@@ -218,13 +218,23 @@ def http_spend(call: ast.Call, scope: Scope, known: Known, meaning: Names) -> Sp
     url = url_of(call, scope, known, meaning)
     if not HOST.search(url) and "xi-api-key" not in sent_headers(call, scope, meaning):
         return None
-    method = known.name.rpartition(".")[2]
+    method = method_of(call, scope, known, meaning)
     paid = (method == "post" and is_unsaid(url)) or (
         bool(PAID_PATH.search(url)) and method not in ("get", "head", "options", "delete")
     )
     return Spend(
         call, scope, f"{method} {url}"[:80], known, paid, False, not known.name.startswith(ASYNC_HTTP), http=True
     )
+
+
+def method_of(call: ast.Call, scope: Scope, known: Known, meaning: Names) -> str:
+    method = known.name.rpartition(".")[2]
+    if method == "urlopen":
+        made = bound_value(call.args[0], scope, meaning) if call.args else None
+        sends = [one for one in (call, made) if isinstance(one, ast.Call) and argument(one, "data", 1) is not None]
+        return "post" if sends else "get"
+    said = text_of(argument(call, "method", 0), scope, meaning).lower()
+    return said if method in ("request", "stream", "build_request") and said.isalpha() else method
 
 
 def url_of(call: ast.Call, scope: Scope, known: Known, meaning: Names) -> str:

@@ -32,6 +32,7 @@ KEY_NAME = re.compile(r"^(?:\w*_)?(?:eleven_?labs?|eleven|xi)_?(?:api_?)?key$", 
 KEY_PATH = re.compile(
     r"(?:^|[._])(?:eleven_?labs?|eleven|xi)(?:_\w+)?\.(?:api_?)?key$", re.IGNORECASE
 )  # settings.elevenlabs.api_key
+SENT = re.compile(r"(?<!self)\.request\.headers$")  # of a response or an error: what we sent, not what we were asked
 KEY_VARIABLE = re.compile(r"ELEVEN\w*KEY|XI_API_KEY")
 PRINTS = {
     "builtins.print",
@@ -222,6 +223,8 @@ def is_key(expr: ast.expr, scope: Scope, names: set[str], meaning: Names, *, unw
         key = text_of(argument(expr, "key", 0), scope, meaning)
         return f"the key ({key})" if KEY_VARIABLE.search(key) else ""
     said = ast.unparse(expr)
+    if SENT.search(said):
+        return f"every header that was sent ({said}), xi-api-key among them,"
     last = said.rpartition(".")[2]
     if KEY_NAME.match(last) or KEY_PATH.search(said) or said in names:
         return f"the key ({said})"

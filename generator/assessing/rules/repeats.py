@@ -13,7 +13,7 @@ from ..syntax import Scope
 from ..values import argument, text_of
 from .retries import unnested
 
-CACHES = re.compile(r"cache|memo|lru|store(?!d_)|redis|exists\(|is_file\(|is None|not in |if not _", re.IGNORECASE)
+CACHES = re.compile(r"cache|memo|lru|store(?!d_)|redis|exists\(|is_?file\(|is None|not in |if not _", re.IGNORECASE)
 MISSED = re.compile(r"KeyError|LookupError|FileNotFoundError|DoesNotExist")
 SPOKEN = ("text_to_speech.", "generate", "text_to_dialogue.", "text_to_sound_effects.")
 CHOICES = ("voice_id", "voice", "model_id", "model", "voice_settings", "output_format", "language_code", "seed")

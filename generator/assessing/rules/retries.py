@@ -8,7 +8,7 @@ from .. import facts
 from ..findings import Severity
 from ..names import Names
 from ..rule import Case, Hit, Rule, at
-from ..spending import Spend
+from ..spending import Spend, Spending
 from ..syntax import NESTED, Scope
 from ..values import argument
 
@@ -27,11 +27,14 @@ HEADERS_FIRST = {"text_to_speech.convert", "text_to_speech.stream", "text_to_spe
 
 
 def doubled(case: Case) -> Iterator[Hit]:
+    told: set[ast.Call] = set()
     for spend in case.spending.all:
         if spend.paid:
-            own = retried_in(spend.call, spend.scope, case.project.meaning)
+            own = retried_in(spend.call, spend.scope, case.spending)
             for call, caller, outer in retried_by_callers(case, spend.scope):
-                yield from judge(call, caller, spend, outer, f"{spend.scope.node_name}, {own.how}" if own else "")
+                if call not in told:
+                    told.add(call)
+                    yield from judge(call, caller, spend, outer, f"{spend.scope.node_name}, {own.how}" if own else "")
             if own:
                 yield from judge(spend.call, spend.scope, spend, own, "")
 
@@ -72,11 +75,19 @@ def max_retries(call: ast.Call) -> int | None:
     return int(found[1]) if found else (0 if not isinstance(options, (ast.Dict, ast.Call)) else None)
 
 
-def retried_in(call: ast.AST, scope: Scope, meaning: Names) -> Retried | None:
-    """By a decorator of its function, a library's loop, or a loop of its own."""
+def retried_in(call: ast.AST, scope: Scope, spending: Spending) -> Retried | None:
+    """By a decorator of its function, a library's loop, a loop of its own, or a helper that it is given to."""
+    meaning = spending.meaning
     for decorator in scope.decorators:
-        if found := retrying_decorator(decorator, scope, meaning):
+        if found := retrying_decorator(decorator, scope, meaning) or retried_by_helper(
+            decorator, scope.parent or scope, spending
+        ):
             return found
+    if isinstance(call, ast.Call) and (found := retried_by_helper(call.func, scope, spending)):
+        return found
+    if isinstance(scope.node, ast.Lambda) and scope.parent:
+        above_it = scope.module.parents.get(scope.node)
+        return retried_in(above_it, scope.parent, spending) if isinstance(above_it, ast.Call) else None
     for above in scope.module.above(call):
         if above is scope.node:
             break
@@ -89,6 +100,13 @@ def retried_in(call: ast.AST, scope: Scope, meaning: Names) -> Retried | None:
         if isinstance(above, ast.Call) and above is not call and CALLED.match(meaning.name(above.func, scope)):
             return Retried("retried by tenacity", is_blind(None, scope, meaning))
     return None
+
+
+def retried_by_helper(function: ast.expr, scope: Scope, spending: Spending) -> Retried | None:
+    """The project's own ``retry(job)`` and ``@retrying(3)``."""
+    found = (retried_in(call, where, spending) for call, where in spending.calls_of_given(function, scope))
+    inner = next(filter(None, found), None)
+    return Retried(f"retried by {ast.unparse(function)[:40]}", inner.blind) if inner else None
 
 
 def retrying_decorator(decorator: ast.expr, scope: Scope, meaning: Names) -> Retried | None:
@@ -204,10 +222,13 @@ def tests_of(handler: ast.ExceptHandler) -> str:
     )
 
 
-def retried_by_callers(case: Case, scope: Scope) -> Iterator[tuple[ast.Call, Scope, Retried]]:
+def retried_by_callers(case: Case, scope: Scope, depth: int = 2) -> Iterator[tuple[ast.Call, Scope, Retried]]:
+    """Calls that lead to *scope*, at once or through helpers, and are retried themselves."""
     for call, caller in case.spending.callers.get(scope.key, []):
-        if found := retried_in(call, caller, case.project.meaning):
+        if found := retried_in(call, caller, case.spending):
             yield call, caller, found
+        elif depth and caller is not scope:
+            yield from retried_by_callers(case, caller, depth - 1)
 
 
 def drops_form(case: Case) -> Iterator[Hit]:

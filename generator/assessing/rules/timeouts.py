@@ -102,9 +102,18 @@ def bounded_http(spend: Spend, client: Known, case: Case) -> bool:
     on_client = argument(made, "timeout")
     if client.scope is not None and on_client is not None:
         return not is_endless(on_client, client.scope, meaning)
+    if client.scope is not None and is_wrapped(spend, client.scope):
+        return True
     if bounded_by_class(spend, client, meaning):
         return True
     return spend.known.name.startswith("httpx.") or (made is not None and has_unpacked(made))
+
+
+def is_wrapped(spend: Spend, made_in: Scope) -> bool:
+    """``session.request = partial(session.request, timeout=20)``"""
+    session = ast.unparse(spend.call.func).rpartition(".")[0]
+    said = [ast.unparse(value) for _, value in made_in.module.top.attributes.get("*.request", [])]
+    return any("timeout" in one and f"{session}.request" in one for one in said)
 
 
 def is_endless(timeout: ast.expr, scope: Scope, meaning: Names) -> bool:
