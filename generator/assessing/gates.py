@@ -71,7 +71,10 @@ class Gates:
         if ASKS.search(NOT_ASKING.sub("", without_path(expr))):
             return True
         names = [node for node in ast.walk(expr) if isinstance(node, (ast.Name, ast.Attribute))]
-        return any(self.refuses(node, scope) or self.is_given_asking(node, scope, depth) for node in names)
+        if any(self.refuses(node, scope) or self.is_given_asking(node, scope, depth) for node in names):
+            return True
+        values = [found for node in names for found in self.meaning.values(node, scope)] if depth < 3 else []
+        return any(self.asks(value, where, depth + 1) for value, where in values if isinstance(value, ast.Call))
 
     def is_given_asking(self, expr: ast.expr, scope: Scope, depth: int) -> bool:
         """A dependency that itself depends on what asks, or an instance of what does."""

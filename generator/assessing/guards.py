@@ -60,7 +60,11 @@ def as_guard(expr: ast.expr, scope: Scope, spending: Spending) -> Iterator[Guard
     said = ast.unparse(expr)
     if known and known.call is None and LIMITERS.match(known.name):
         known = next(iter(spending.handed(expr, scope)), known)
-    if known and LIMITERS.match(known.name):
+    manager = spending.meaning.function(expr, scope)
+    opened = [node for node in manager.nodes if isinstance(node, ast.Yield)] if manager else []
+    if manager and opened and (held := list(guards_around(opened[0], manager, spending))):
+        yield from held
+    elif known and LIMITERS.match(known.name):
         size = (
             argument(known.call, "value", 0)
             or argument(known.call, "total_tokens")

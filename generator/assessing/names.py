@@ -99,9 +99,9 @@ class Names:
             case ast.Await(value=value) | ast.NamedExpr(value=value):
                 return self.of(value, scope, depth)
             case ast.IfExp(body=body, orelse=orelse):
-                return self.of(body, scope, depth) or self.of(orelse, scope, depth)
+                return fullest(self.of(one, scope, depth) for one in (body, orelse))
             case ast.BoolOp(values=values):
-                return next((found for value in values if (found := self.of(value, scope, depth))), None)
+                return fullest(self.of(value, scope, depth) for value in values)
             case _:
                 return None
 
@@ -214,9 +214,8 @@ class Names:
         )
 
     def _of_class(self, owner: Scope, attr: str, depth: int) -> Known | None:
-        kept = [known for scope, value in owner.attributes.get(attr, []) if (known := self.of(value, scope, depth))]
-        if kept:  # `self.http = http or Client(timeout=5)`: what was made here says more than an annotation
-            return next((known for known in kept if known.call is not None), kept[0])
+        if kept := fullest(self.of(value, scope, depth) for scope, value in owner.attributes.get(attr, [])):
+            return kept
         if attr in owner.bindings:
             found = self._first(owner.bindings[attr], owner, depth)
             method = self.functions.get(found.name) if found else None
@@ -301,7 +300,8 @@ class Names:
                     yield value, where
                 case Imported(dotted):
                     home, _, last = dotted.lstrip(".").rpartition(".")
-                    if home and (module := self.module(home, where.module)) and module.top is not where:
+                    module = self.module(home, where.module, near=dotted.startswith(".")) if home else None
+                    if module and module.top is not where:
                         yield from self._values(module.top.bindings.get(last, []), module.top)
                 case Parameter(_, default):
                     yield default or ast.Constant(value=None), where
@@ -313,18 +313,21 @@ class Names:
 
     def _imported(self, dotted: str, importer: Module, depth: int) -> Known | None:
         """The project's module, or a name in it; else somebody else's, by its own name."""
-        own = dotted.lstrip(".")
-        if (module := self.module(own, importer)) is not None:
+        own, near = dotted.lstrip("."), dotted.startswith(".")
+        if (module := self.module(own, importer, near=near)) is not None:
             return Known(module.dotted + ":")
         home, _, last = own.rpartition(".")
-        if home and (module := self.module(home, importer)) is not None:
+        if home and (module := self.module(home, importer, near=near)) is not None:
             return self._exported(module.dotted, last, depth) or Known(f"{module.dotted}:{last}")
         return Known(plain(own)) if not dotted.startswith(".") else None
 
-    def module(self, dotted: str, importer: Module) -> Module | None:
-        """The project's module of that name: of several, the one nearest to who imports it."""
+    def module(self, dotted: str, importer: Module, *, near: bool = False) -> Module | None:
+        """The project's module of that name: of several, the one nearest to who imports it.
+
+        *near* is a relative import: a package may be called ``site`` or ``email`` then.
+        """
         first = dotted.split(".")[0]
-        if first in OTHERS or first in sys.stdlib_module_names:
+        if not near and (first in OTHERS or first in sys.stdlib_module_names):
             return None
         there = [module for module in self._by_ending.get(dotted, []) if module is not importer]
         if "." not in dotted:  # a top-level name: of the root, or of the folder that a script is started in
@@ -345,6 +348,12 @@ class Names:
             (one for one in self._by_ending.get(f"{dotted}.{attr}", []) if one.dotted == f"{dotted}.{attr}"), None
         )
         return Known(inner.dotted + ":") if inner else None
+
+
+def fullest(found: Iterable[Known | None]) -> Known | None:
+    """Of ``http or Client(timeout=5)``, what was made here says more than an annotation."""
+    known = [one for one in found if one]
+    return next((one for one in known if one.call is not None), known[0] if known else None)
 
 
 def last_name(expr: ast.expr) -> str:

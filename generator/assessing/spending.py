@@ -96,7 +96,8 @@ class Spending:
 
     def calls_of_given(self, function: ast.expr, scope: Scope) -> Iterator[tuple[ast.Call, Scope]]:
         """Where the project's *function* calls what it is given: itself, or in the wrapper that it makes."""
-        own = self.meaning.functions.get(self.meaning.name(function, scope))
+        name = self.meaning.name(function, scope)
+        own = self.meaning.functions.get(f"{name[:-2]}.__call__" if name.endswith("()") else name)
         if own is None and isinstance(function, ast.Call):  # a decorator with arguments
             own = self.meaning.functions.get(self.meaning.name(function.func, scope))
         for inner in [one for one in own.module.functions if inside(one, own)] if own else []:

@@ -123,7 +123,8 @@ def in_code(module: Module, endings: dict[str, Ending]) -> Iterator[tuple[ast.Co
 def is_use(node: ast.Constant, name: str, module: Module) -> bool:
     """Not a docstring, a message about it, a table of what replaces it, nor a comparison with it."""
     text = str(node.value)
-    if text != name and not SETS.search(text[: text.index(name)]):
+    before = text[: text.index(name)]
+    if text != name and (not SETS.search(before) or re.search(r"\bwhere\b", before, re.IGNORECASE)):
         return False
     above = module.parents.get(node)
     if isinstance(above, (ast.Compare, ast.Expr)) or (isinstance(above, ast.Dict) and node in above.keys):

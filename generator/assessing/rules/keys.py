@@ -45,6 +45,7 @@ PRINTS = {
     "warnings.warn",
 }
 LEVELS = {"debug", "info", "warning", "warn", "error", "critical", "exception", "log", "trace", "success", "msg"}
+LEAVES_OUT = re.compile(r"\bif\b.*(?:key|secret|eleven)", re.IGNORECASE)
 SHOWS = {
     "builtins.str",
     "builtins.repr",
@@ -191,7 +192,11 @@ def shown(expr: ast.expr, scope: Scope, names: set[str], meaning: Names) -> str:
             if isinstance(func, ast.Attribute) and func.attr == "get_secret_value":
                 return is_key(func.value, scope, names, meaning, unwrapped=True)
             own = meaning.functions.get(name)
-            return given_back(own, names, meaning) if own else inside(*args) if name in SHOWS else ""
+            if own:
+                return given_back(own, names, meaning)
+            return inside(*args, *(one.value for one in expr.keywords)) if name in SHOWS else ""
+        case ast.DictComp(generators=generators) | ast.ListComp(generators=generators):
+            return inside(*(over(one) for one in generators if not LEAVES_OUT.search(ast.unparse(one))))
         case _:
             return ""
 
@@ -203,6 +208,15 @@ def given_back(function: Scope, names: set[str], meaning: Names) -> str:
     return next(
         (found for one in plain if (found := shown(one, function, names - set(function.bindings), meaning))), ""
     )
+
+
+def over(loop: ast.comprehension) -> ast.expr:
+    """``os.environ`` of ``for name, value in os.environ.items()``"""
+    match loop.iter:
+        case ast.Call(func=ast.Attribute(value=value, attr="items" | "values")):
+            return value
+        case _:
+            return ast.Constant(value=None)
 
 
 def is_key(expr: ast.expr, scope: Scope, names: set[str], meaning: Names, *, unwrapped: bool = False) -> str:
