@@ -8,6 +8,7 @@ from .names import last_name
 from .project import Project
 from .routes import MADE_APP, Route, app_around
 from .syntax import Imported, Module, Scope
+from .values import argument
 
 # The words that everybody uses for it; that one of them is there is all that can be told from outside.
 ASKS = re.compile(
@@ -20,7 +21,7 @@ NOT_ASKING = re.compile(
     re.IGNORECASE,
 )
 REFUSES = re.compile(
-    r"\b40[13]\b|HTTP_40[13]|Unauthori[sz]ed|Forbidden|PermissionDenied|NotAuthorized|PermissionDeniedException|login_url|redirect_to_login"
+    r"\b40[13]\b|HTTP_40[13]|Unauthori[sz]ed|Forbidden|PermissionDenied|NotAuthorized|PermissionDeniedException|login_url|redirect_to_login|redirect\([^)]*(?:login|sign_?in)"
 )
 BEFORE = ("get_permissions", "dispatch", "initial", "prepare", "check_permissions")  # a view runs it first
 REFUSES_SOCKET = re.compile(r"\b(?:1008|3000|3003|4[04]0[13])\b|WS_1008")
@@ -54,8 +55,9 @@ class Gates:
         """Does every request of its application pass what asks?  None stands for one that can't be told."""
         if self.apps is None or None in self.gated or len(self.apps.made) < 2:
             return bool(self.gated)
-        if route.app is not None:
-            return any(app in self.gated for app in self.apps.above(route.app))
+        chain = self.apps.above(route.app) if route.app is not None else set()
+        if not chain.isdisjoint(self.apps.made):
+            return not chain.isdisjoint(self.gated)
         return any(self.apps.reaches(app, route.handler.module) for app in self.gated if app is not None)
 
     @staticmethod
@@ -335,23 +337,34 @@ class Apps:
         self.meaning = project.meaning
         calls = [(call, scope) for scope in scopes for call in scope.calls]
         self.made = {call: scope for call, scope in calls if MADE_APP.match(self.meaning.name(call.func, scope) + "()")}
-        self._parent = {child: parent for call, scope in calls for child, parent in self.mounted(call, scope)}
+        self._parents: dict[ast.Call, set[ast.Call]] = {}
+        for call, scope in calls:
+            if (inner := self.taken_in(call)) is not None:
+                self.mount(call, scope, inner)
         self._reached: dict[ast.Call, set[str]] = {}
 
-    def mounted(self, call: ast.Call, scope: Scope) -> Iterator[tuple[ast.Call, ast.Call]]:
-        """``Mount("/x", inner)``, ``app.mount("/x", inner)``, ``app.add_subapp("/x", inner)``"""
-        if last_name(call.func) in ("Mount", "mount", "add_subapp") and len(call.args) > 1:
-            inner = self.meaning.of(call.args[1], scope)
-            on = self.meaning.of(call.func.value, scope) if isinstance(call.func, ast.Attribute) else None
-            outer = app_around(call, scope, self.meaning) or (on.call if on else None)
-            if inner and inner.call and outer:
-                yield inner.call, outer
+    @staticmethod
+    def taken_in(call: ast.Call) -> ast.expr | None:
+        """``Mount("/x", inner)``, ``app.mount("/x", inner)``, ``app.include_router(inner)`` and their like."""
+        last = last_name(call.func)
+        if last in ("Mount", "mount", "add_subapp"):
+            return argument(call, "app", 1)
+        return call.args[0] if last in ("include_router", "register_blueprint", "add_routes") and call.args else None
 
-    def above(self, app: ast.Call) -> list[ast.Call]:
+    def mount(self, call: ast.Call, scope: Scope, taken: ast.expr) -> None:
+        inner = self.meaning.of(taken, scope)
+        on = self.meaning.of(call.func.value, scope) if isinstance(call.func, ast.Attribute) else None
+        outer = app_around(call, scope, self.meaning) or (on.call if on else None)
+        if inner and inner.call and outer:
+            self._parents.setdefault(inner.call, set()).add(outer)
+
+    def above(self, app: ast.Call) -> set[ast.Call]:
         """It, and what it is mounted in."""
-        found = [app]
-        while (outer := self._parent.get(found[-1])) is not None and outer not in found:
-            found.append(outer)
+        found, waiting = {app}, [app]
+        while waiting:
+            outer = self._parents.get(waiting.pop(), set()) - found
+            found |= outer
+            waiting += outer
         return found
 
     def reaches(self, app: ast.Call, module: Module) -> bool:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .names import Known, Names
+from .names import Names
 from .project import Project
 from .syntax import Module, Scope
 from .values import argument, text_of
@@ -44,7 +44,7 @@ class Route(NamedTuple):
     owner: str
     around: tuple[ast.expr, ...]
     module: Module
-    app: ast.Call | None = None  # the call that made the application, where the registration says which
+    app: ast.Call | None = None  # the call that made the application or the router, where the registration says which
 
 
 def routes(project: Project) -> Iterator[Route]:
@@ -74,7 +74,7 @@ def decorated(scope: Scope, meaning: Names) -> Iterator[Route]:
             if known and APPS.match(known.name):
                 owner = ast.unparse(function.value)
                 says = f"{function.attr.upper()} {path}"
-                yield Route(scope, known.name.split(".")[0], says, owner, given(call), scope.module, app_in(known))
+                yield Route(scope, known.name.split(".")[0], says, owner, given(call), scope.module, known.call)
                 return
         name = meaning.name(function, where)
         if LITESTAR.match(name):
@@ -86,10 +86,6 @@ def decorated(scope: Scope, meaning: Names) -> Iterator[Route]:
         if name in ("rest_framework.decorators.api_view", "rest_framework.decorators.action"):
             yield Route(scope, "django", f"the view {scope.name}", "", (), scope.module)
             return
-
-
-def app_in(known: Known) -> ast.Call | None:
-    return known.call if MADE_APP.match(known.name.removesuffix(".router")) else None
 
 
 def app_around(node: ast.AST, scope: Scope, meaning: Names) -> ast.Call | None:
@@ -117,7 +113,7 @@ def registered(scope: Scope, project: Project) -> Iterator[Route]:
                 argument(call, "view_func") or argument(call, "endpoint", BY_CALL[attr]) or argument(call, "handler")
             )
             framework, on = owner.name.split(".")[0], ast.unparse(call.func.value)  # type: ignore[attr-defined]
-            app = app_in(owner)
+            app = owner.call
         elif BY_NAME.match(name):
             target, framework, on = argument(call, "view", 1) or argument(call, "endpoint", 1), name.split(".")[0], ""
             app = app_around(call, scope, meaning)
