@@ -38,7 +38,7 @@ def guards_around(node: ast.AST, scope: Scope, spending: Spending) -> Iterator[G
             for item in above.items:
                 yield from as_guard(item.context_expr, scope, spending)
         elif isinstance(above, ast.Call):
-            yield from guards_of_helper(above.func, scope, spending)
+            yield from guards_of_call(above, scope, spending)
     for call in scope.calls:
         if isinstance(call.func, ast.Attribute) and call.func.attr in ("acquire", "__aenter__", "__enter__"):
             yield from as_guard(call.func.value, scope, spending)
@@ -47,6 +47,14 @@ def guards_around(node: ast.AST, scope: Scope, spending: Spending) -> Iterator[G
     for decorator in scope.decorators:
         yield from as_guard(decorator, scope.parent or scope, spending)
         yield from guards_of_helper(decorator, scope.parent or scope, spending)
+
+
+def guards_of_call(call: ast.Call, scope: Scope, spending: Spending) -> Iterator[Guard]:
+    """What holds the work that is given to a call: the helper's own, or ``run_sync(..., limiter=...)``."""
+    yield from guards_of_helper(call.func, scope, spending)
+    for keyword in call.keywords:
+        if keyword.arg == "limiter":
+            yield from as_guard(keyword.value, scope, spending)
 
 
 def guards_of_helper(function: ast.expr, scope: Scope, spending: Spending) -> Iterator[Guard]:

@@ -28,6 +28,14 @@ OTHERS = {
 }
 DEEPEST = 12  # steps from name to name
 HOLDERS = {"state", "app", "application", "current_app", "g", "extensions", "ctx", "context", "config", "bot"}
+MEMBERS = {
+    "text_to_speech",
+    "speech_to_text",
+    "text_to_dialogue",
+    "text_to_sound_effects",
+    "speech_to_speech",
+    "audio_isolation",
+}
 TRANSPARENT = ("with_raw_response", "with_streaming_response")
 HANDED_ON = {"functools.partial", "functools.partialmethod", "copy.copy", "weakref.proxy"}
 FIELDS = {"dataclasses.field", "attrs.field", "attr.ib", "attr.field", "pydantic.Field", "pydantic.fields.Field"}
@@ -93,7 +101,7 @@ class Names:
                 if last_name(value) in HOLDERS and (kept := self._state(attr, depth)):
                     return kept
                 base = self.of(value, scope, depth)
-                return self._member(base, attr, depth) if base else None
+                return self._member(base, attr, depth) if base else self._by_its_members(expr, scope)
             case ast.Call():
                 return self._called(expr, scope, depth)
             case ast.Await(value=value) | ast.NamedExpr(value=value):
@@ -104,6 +112,13 @@ class Names:
                 return fullest(self.of(value, scope, depth) for value in values)
             case _:
                 return None
+
+    def _by_its_members(self, expr: ast.Attribute, scope: Scope) -> Known | None:
+        """``client.text_to_speech`` of an unknown client: nobody else's has it; blocking where nothing is awaited."""
+        old = expr.attr == "generate" and is_spoken(scope.module.parents.get(expr))
+        if not old and expr.attr not in MEMBERS:
+            return None
+        return Known(f"elevenlabs.{'Async' if within_async(scope) else ''}ElevenLabs().{expr.attr}")
 
     def _named(self, name: str, scope: Scope, depth: int) -> Known | None:
         if owner := self._receiver(name, scope):
@@ -348,6 +363,15 @@ class Names:
             (one for one in self._by_ending.get(f"{dotted}.{attr}", []) if one.dotted == f"{dotted}.{attr}"), None
         )
         return Known(inner.dotted + ":") if inner else None
+
+
+def is_spoken(call: ast.AST | None) -> bool:
+    """``client.generate(text=..., voice=...)``"""
+    return isinstance(call, ast.Call) and {"text", "voice"} <= {keyword.arg for keyword in call.keywords}
+
+
+def within_async(scope: Scope | None) -> bool:
+    return scope is not None and (scope.is_async or within_async(scope.parent))
 
 
 def fullest(found: Iterable[Known | None]) -> Known | None:

@@ -89,9 +89,23 @@ def decorated(scope: Scope, meaning: Names) -> Iterator[Route]:
 
 
 def app_around(node: ast.AST, scope: Scope, meaning: Names) -> ast.Call | None:
-    """``Starlette(routes=[Route(...)])``"""
-    calls = (above for above in scope.module.above(node) if isinstance(above, ast.Call))
+    """``Starlette(routes=[Route(...)])``, or ``routes = [Route(...)]`` that is given to one."""
+    above = list(scope.module.above(node))
+    kept = {
+        target.id
+        for one in above
+        if isinstance(one, ast.Assign)
+        for target in one.targets
+        if isinstance(target, ast.Name)
+    }
+    given = [call for call in scope.calls if kept & {one.id for one in arguments(call) if isinstance(one, ast.Name)}]
+    calls = (one for one in [*above, *given] if isinstance(one, ast.Call))
     return next((call for call in calls if MADE_APP.match(meaning.name(call.func, scope) + "()")), None)
+
+
+def arguments(call: ast.Call) -> Iterator[ast.expr]:
+    yield from call.args
+    yield from (keyword.value for keyword in call.keywords)
 
 
 def given(call: ast.Call | None) -> tuple[ast.expr, ...]:

@@ -32,6 +32,7 @@ KEY_NAME = re.compile(r"^(?:\w*_)?(?:eleven_?labs?|eleven|xi)_?(?:api_?)?key$", 
 KEY_PATH = re.compile(
     r"(?:^|[._])(?:eleven_?labs?|eleven|xi)(?:_\w+)?\.(?:api_?)?key$", re.IGNORECASE
 )  # settings.elevenlabs.api_key
+AS_PATH = re.compile(r"""\[['"](\w+)['"]\]""")  # settings["elevenlabs"]["api_key"]
 SENT = re.compile(r"(?<!self)\.request\.headers$")  # of a response or an error: what we sent, not what we were asked
 KEY_VARIABLE = re.compile(r"ELEVEN\w*KEY|XI_API_KEY")
 PRINTS = {
@@ -42,6 +43,9 @@ PRINTS = {
     "sys.stderr.write",
     "click.echo",
     "typer.echo",
+    "streamlit.write",
+    "streamlit.text",
+    "streamlit.code",
     "warnings.warn",
 }
 LEVELS = {"debug", "info", "warning", "warn", "error", "critical", "exception", "log", "trace", "success", "msg"}
@@ -178,7 +182,11 @@ def shown(expr: ast.expr, scope: Scope, names: set[str], meaning: Names) -> str:
         case ast.JoinedStr(values=values) | ast.Tuple(elts=values) | ast.List(elts=values) | ast.BoolOp(values=values):
             return inside(*values)
         case ast.Dict(keys=keys, values=values):
-            return "the xi-api-key header" if has_key_header(keys) else inside(*values)
+            if has_key_header(keys):
+                said = [value for key, value in zip(keys, values, strict=True) if key and has_key_header([key])]
+                hidden = isinstance(said[-1], (ast.Constant, ast.JoinedStr, ast.Subscript, ast.Call, ast.BinOp))
+                return inside(said[-1]) if hidden else "the xi-api-key header"
+            return inside(*values)
         case ast.BinOp(left=left, right=right):
             return inside(left, right)
         case ast.IfExp(body=body, orelse=orelse):
@@ -230,7 +238,7 @@ def is_key(expr: ast.expr, scope: Scope, names: set[str], meaning: Names, *, unw
             key.lower() == "xi-api-key"
             or (where == "os.environ" and KEY_VARIABLE.search(key))
             or KEY_NAME.match(key)
-            or KEY_PATH.search(f"{ast.unparse(expr.value)}.{key}")
+            or KEY_PATH.search(AS_PATH.sub(r".\1", ast.unparse(expr)))
         )
         return f"the key ({key})" if kept else ""
     if isinstance(expr, ast.Call):

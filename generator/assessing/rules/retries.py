@@ -139,6 +139,8 @@ def is_blind(call: ast.Call | None, scope: Scope, meaning: Names) -> bool:
         chosen = argument(call, "exception", 1)
     if chosen is None:
         return True
+    if isinstance(chosen, ast.Call) and "not_exception_type" in ast.unparse(chosen.func):
+        return True  # all but one
     if isinstance(chosen, ast.Call) and "exception_type" in ast.unparse(chosen.func):
         return not chosen.args or catches_all(chosen.args[0], scope, meaning)
     return catches_all(chosen, scope, meaning)
