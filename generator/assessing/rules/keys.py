@@ -248,7 +248,9 @@ def is_key(expr: ast.expr, scope: Scope, names: set[str], meaning: Names, *, unw
     if SENT.search(said):
         return f"every header that was sent ({said}), xi-api-key among them,"
     last = said.rpartition(".")[2]
-    if KEY_NAME.match(last) or KEY_PATH.search(said) or said in names:
+    owner = meaning.name(expr.value, scope) if isinstance(expr, ast.Attribute) else ""
+    of_class = bool(re.fullmatch(r"(?:api_?)?key", last) and "eleven" in owner.rpartition(":")[2].lower())
+    if KEY_NAME.match(last) or KEY_PATH.search(said) or of_class or said in names:
         return f"the key ({said})"
     value = bound_value(expr, scope, meaning)
     if isinstance(value, ast.Dict):
