@@ -101,6 +101,8 @@ class Names:
                 if last_name(value) in HOLDERS and (kept := self._state(attr, depth)):
                     return kept
                 base = self.of(value, scope, depth)
+                if base and ":" not in base.name and (kept := self._kept_on(expr, scope, depth)):
+                    return kept
                 return self._member(base, attr, depth) if base else self._by_its_members(expr, scope)
             case ast.Call():
                 return self._called(expr, scope, depth)
@@ -112,6 +114,12 @@ class Names:
                 return fullest(self.of(value, scope, depth) for value in values)
             case _:
                 return None
+
+    def _kept_on(self, expr: ast.Attribute, scope: Scope, depth: int) -> Known | None:
+        """``threading.local().session`` and its like: what this module itself keeps on somebody else's object."""
+        name = expr.value.id if isinstance(expr.value, ast.Name) else ""
+        values = scope.module.top.attributes.get(f"{name}.{expr.attr}", [])
+        return fullest(self.of(value, where, depth) for where, value in values)
 
     def _by_its_members(self, expr: ast.Attribute, scope: Scope) -> Known | None:
         """``client.text_to_speech`` of an unknown client: nobody else's has it; blocking where nothing is awaited."""

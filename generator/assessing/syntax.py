@@ -230,6 +230,8 @@ class Reader:
             home.attributes.setdefault(target.attr, []).append((scope, value))
         elif isinstance(target, ast.Attribute):
             self.module.top.attributes.setdefault(f"*.{target.attr}", []).append((scope, value))
+            if isinstance(target.value, ast.Name):  # `local.session = ...`, as this module calls it
+                self.module.top.attributes.setdefault(f"{target.value.id}.{target.attr}", []).append((scope, value))
         elif isinstance(target, (ast.Tuple, ast.List)) and isinstance(value, (ast.Tuple, ast.List)):
             for one, its in zip(target.elts, value.elts, strict=False):
                 self.bind_target(one, its, scope)

@@ -153,7 +153,11 @@ def in_text(source: files.Source, endings: dict[str, Ending]) -> Iterator[tuple[
         if line.lstrip().startswith(("#", "//", "*", "<!--")) or KNOWS.search(line):
             continue
         for token in TOKEN.finditer(line):
-            if token[0] in endings and SETS.search(line[: token.start()]):
+            before = line[: token.start()]
+            # a voice's id is nothing else, whatever it is given to
+            if token[0] in endings and (
+                SETS.search(before) or (len(token[0]) == 20 and before.endswith(('"', "'", "=")))
+            ):
                 yield number, token.start() + 1, token[0]
 
 

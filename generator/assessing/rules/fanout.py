@@ -37,6 +37,9 @@ POOLS = {
     "multiprocessing.pool.ThreadPool": "processes",
     "multiprocessing.Pool": "processes",
     "concurrent.futures.ProcessPoolExecutor": "max_workers",
+    "gevent.pool.Pool": "size",
+    "gevent.threadpool.ThreadPool": "maxsize",
+    "eventlet.GreenPool": "size",
 }
 MAPPERS = {"tqdm.contrib.concurrent.thread_map", "tqdm.contrib.concurrent.process_map"}
 MAPS = {"map", "imap", "imap_unordered", "starmap"}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from .. import facts
 from ..findings import Severity
+from ..names import last_name
 from ..routes import Route, routes
 from ..rule import Case, Hit, Rule, at
 from ..spending import Spend, is_unsaid
@@ -88,6 +89,8 @@ def text_given(spend: Spend, case: Case) -> ast.expr | None:
         return None
     given = argument(spend.call, "text", 0 if spend.what == "generate" else None)
     body = argument(spend.call, "json") or argument(spend.call, "data")
+    if isinstance(body, ast.Call) and last_name(body.func) in ("dumps", "encode") and body.args:
+        body = body.args[0]
     if given is None and spend.http and isinstance(body, ast.Name):
         body = next((value for value, _ in case.project.meaning.values(body, spend.scope)), body)
     return of_dict(body, "text") if given is None and isinstance(body, ast.Dict) else given

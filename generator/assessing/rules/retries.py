@@ -189,6 +189,8 @@ def retried_by_handler(attempt: ast.Try, call: ast.AST, scope: Scope, meaning: N
 
 def ends_well(attempt: ast.Try, loop: ast.AST) -> bool:
     """Does a success end the loop?  Else it is a loop over many texts."""
+    if isinstance(loop, ast.While) and sets_any_of(names_in(loop.test), [*attempt.body, *attempt.orelse]):
+        return True  # `while not done`
     after = [
         *attempt.body,
         *attempt.orelse,
@@ -200,6 +202,15 @@ def ends_well(attempt: ast.Try, loop: ast.AST) -> bool:
         for node in unnested(statement)
         if not in_handler(node, attempt)
     )
+
+
+def names_in(expr: ast.expr) -> set[str]:
+    return {node.id for node in ast.walk(expr) if isinstance(node, ast.Name)}
+
+
+def sets_any_of(names: set[str], body: list[ast.stmt]) -> bool:
+    inner = (node for statement in body for node in unnested(statement))
+    return any(isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in names for node in inner)
 
 
 def in_handler(node: ast.AST, attempt: ast.Try) -> bool:
