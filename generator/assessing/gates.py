@@ -21,9 +21,10 @@ NOT_ASKING = re.compile(
     re.IGNORECASE,
 )
 REFUSES = re.compile(
-    r"\b40[13]\b|HTTP_40[13]|Unauthori[sz]ed|Forbidden|PermissionDenied|NotAuthorized|PermissionDeniedException|login_url|redirect_to_login|redirect\([^)]*(?:login|sign_?in)"
+    r"\b40[13]\b|HTTP_40[13]|Unauthori[sz]ed|Forbidden|PermissionDenied|NotAuthorized|PermissionDeniedException|AuthenticationFailed|NotAuthenticated|WebSocketException|login_url|redirect_to_login|redirect\([^)]*(?:login|sign_?in)"
 )
 BEFORE = ("get_permissions", "dispatch", "initial", "prepare", "check_permissions")  # a view runs it first
+NOBODY = re.compile(r"permission_classes(?: ?= ?|\()[\[(][\])]")
 REFUSES_SOCKET = re.compile(r"\b(?:1008|3000|3003|4[04]0[13])\b|WS_1008")
 HOOKS = {"before_request", "before_app_request", "before_websocket", "middleware", "on_request"}
 
@@ -66,7 +67,7 @@ class Gates:
         said = [ast.unparse(decorator) for decorator in route.handler.decorators]
         if owner is not None and isinstance(owner.node, ast.ClassDef):
             said += [ast.unparse(node) for node in owner.node.body if isinstance(node, ast.Assign)]
-        return any("AllowAny" in one for one in said)
+        return any("AllowAny" in one or NOBODY.search(one) for one in said)
 
     def asks(self, expr: ast.expr, scope: Scope, depth: int = 0) -> bool:
         """An expression that names a guard, or a function that refuses, or is given what asks."""
@@ -161,8 +162,10 @@ class Gates:
 
     def class_asks(self, scope: Scope) -> bool:
         """Base classes, attributes such as ``permission_classes`` and ``guards``, and decorators."""
-        owner = scope.in_class
-        if owner is None or not isinstance(owner.node, ast.ClassDef):
+        return scope.in_class is not None and self.class_says(scope.in_class)
+
+    def class_says(self, owner: Scope) -> bool:
+        if not isinstance(owner.node, ast.ClassDef):
             return False
         bases = [self.meaning.name(base, owner.parent or owner) or ast.unparse(base) for base in owner.node.bases]
         if any(
@@ -178,11 +181,14 @@ class Gates:
                 and node.value is not None
                 and named(node, ("permission_classes", "guards", "dependencies", "decorators", "middleware"))
             ):
-                if self.asks(node.value, owner) or re.search(
-                    r"IsA|guard|Permission", NOT_ASKING.sub("", ast.unparse(node.value))
-                ):
+                only_asks = named(node, ("permission_classes", "guards"))  # whatever is in there, it is there to ask
+                said = NOT_ASKING.sub("", ast.unparse(node.value))
+                if self.asks(node.value, owner) or (only_asks and re.search(r"\w", said)):
                     return True
         if any(ASKS.search(NOT_ASKING.sub("", ast.unparse(decorator))) for decorator in owner.node.decorator_list):
+            return True
+        own = (self.meaning.classes.get(self.meaning.name(base, owner.parent or owner)) for base in owner.node.bases)
+        if any(one is not None and one is not owner and self.class_says(one) for one in own):
             return True
         before = (self.meaning.functions.get(f"{owner.key}.{name}") for name in BEFORE)
         return any(one is not None and self.hands_out_guards(one) for one in before)

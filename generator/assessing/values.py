@@ -20,6 +20,13 @@ def argument(call: ast.Call | None, name: str, position: int | None = None) -> a
     return plain[position] if position is not None and position < len(plain) else None
 
 
+def given(call: ast.Call, name: str, scope: Scope, meaning: Names) -> ast.expr | None:
+    """A keyword of the call, or of the ``partial`` that is called."""
+    bound = bound_value(call.func, scope, meaning) if isinstance(call.func, ast.Name) else None
+    is_partial = isinstance(bound, ast.Call) and "partial" in ast.unparse(bound.func)
+    return argument(call, name) or (argument(bound, name) if is_partial and isinstance(bound, ast.Call) else None)
+
+
 def has_unpacked(call: ast.Call) -> bool:
     """Is something given by ``**``, which may be anything?"""
     return any(keyword.arg is None for keyword in call.keywords)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from .. import facts
 from ..findings import Severity
-from ..names import Names
+from ..names import Names, last_name
 from ..rule import Case, Hit, Rule, at
 from ..spending import Spend, Spending
 from ..syntax import NESTED, Scope
-from ..values import argument
+from ..values import argument, behind, given, has_unpacked, number_of
 
 DECORATORS = re.compile(
     r"^(?:tenacity\.retry|backoff\.(?:on_exception|on_predicate)|stamina\.retry|retrying\.retry|retry\.retry(?:\.retry)?|retry_async\.\w+|aioretry\.retry)$"
@@ -27,22 +27,24 @@ HEADERS_FIRST = {"text_to_speech.convert", "text_to_speech.stream", "text_to_spe
 
 
 def doubled(case: Case) -> Iterator[Hit]:
-    told: set[ast.Call] = set()
+    told, meaning = set[ast.Call](), case.project.meaning
     for spend in case.spending.all:
         if spend.paid:
             own = retried_in(spend.call, spend.scope, case.spending)
             for call, caller, outer in retried_by_callers(case, spend.scope):
                 if call not in told:
                     told.add(call)
-                    yield from judge(call, caller, spend, outer, f"{spend.scope.node_name}, {own.how}" if own else "")
+                    yield from judge(
+                        call, caller, spend, outer, f"{spend.scope.node_name}, {own.how}" if own else "", meaning
+                    )
             if own:
-                yield from judge(spend.call, spend.scope, spend, own, "")
+                yield from judge(spend.call, spend.scope, spend, own, "", meaning)
 
 
-def judge(node: ast.AST, scope: Scope, spend: Spend, retried: "Retried", inside: str) -> Iterator[Hit]:
+def judge(node: ast.AST, scope: Scope, spend: Spend, retried: "Retried", inside: str, meaning: Names) -> Iterator[Hit]:
     if inside:
         yield at(scope.module, node, f"a retry in a retry: {retried.how}, of {inside}")
-    elif (by_sdk := sdk_tries(spend)) > 1:
+    elif (by_sdk := sdk_tries(spend, meaning)) > 1:
         yield at(scope.module, node, f"{retried.how}, on top of the SDK's own {by_sdk} tries: they multiply")
     elif retried.blind:
         yield at(
@@ -59,20 +61,33 @@ class Retried:
         self.how, self.blind = how, blind
 
 
-def sdk_tries(spend: Spend) -> int:
+def sdk_tries(spend: Spend, meaning: Names) -> int:
     """What the SDK makes of one call by itself: Fern's generated methods try three times, generators once."""
     if spend.http or spend.what in HEADERS_FIRST or spend.lazy:
         return 1
-    given = max_retries(spend.call)
-    return 1 + (int(facts.sdk("retry_max_default")) if given is None else given)
+    retries = max_retries(spend, meaning)
+    return 1 + (int(facts.sdk("retry_max_default")) if retries is None else retries)
 
 
-def max_retries(call: ast.Call) -> int | None:
-    options = argument(call, "request_options")
-    if options is None:
+def max_retries(spend: Spend, meaning: Names) -> int | None:
+    options = given(spend.call, "request_options", spend.scope, meaning)
+    return None if options is None else retries_in(options, spend.scope, meaning)
+
+
+def retries_in(options: ast.expr, scope: Scope, meaning: Names, depth: int = 0) -> int | None:
+    """What options say of it; None where they leave it to the SDK, 0 where only a run would tell what they are."""
+    value, where = behind(options, scope, meaning) or (options, scope)
+    if isinstance(value, ast.Dict) and depth < 4:
+        for key, one in zip(value.keys, value.values, strict=True):
+            if key is None and (found := retries_in(one, where, meaning, depth + 1)) is not None:
+                return found
+            if isinstance(key, ast.Constant) and key.value == "max_retries":
+                return int(number_of(one, where, meaning) or 0)
         return None
-    found = re.search(r"max_retries['\"]?\s*[:=]\s*(\d+)", ast.unparse(options))
-    return int(found[1]) if found else (0 if not isinstance(options, (ast.Dict, ast.Call)) else None)
+    if isinstance(value, ast.Call) and last_name(value.func) in ("RequestOptions", "dict") and not has_unpacked(value):
+        number = argument(value, "max_retries")
+        return None if number is None else int(number_of(number, where, meaning) or 0)
+    return 0
 
 
 def retried_in(call: ast.AST, scope: Scope, spending: Spending) -> Retried | None:
@@ -245,15 +260,14 @@ def retried_by_callers(case: Case, scope: Scope, depth: int = 2) -> Iterator[tup
 
 
 def drops_form(case: Case) -> Iterator[Hit]:
+    meaning = case.project.meaning
     for spend in case.spending.all:
-        if spend.what == "speech_to_text.convert" and not spend.http and sdk_tries(spend) > 1:
+        if spend.what == "speech_to_text.convert" and not spend.http and sdk_tries(spend, meaning) > 1:
             remote = argument(spend.call, "source_url") or argument(spend.call, "cloud_storage_url")
             if remote is None and not any(keyword.arg is None for keyword in spend.call.keywords):
-                yield at(
-                    spend.module,
-                    spend.call,
-                    f"the SDK tries this upload {sdk_tries(spend)} times, the later ones without the form's fields",
-                )
+                tries = sdk_tries(spend, meaning)
+                what = f"the SDK tries this upload {tries} times, the later ones without the form's fields"
+                yield at(spend.module, spend.call, what)
 
 
 RULES = [

@@ -10,7 +10,7 @@ from ..names import Known, Names
 from ..rule import Case, Hit, Rule, at
 from ..spending import Spend
 from ..syntax import Scope
-from ..values import argument, behind, has_unpacked
+from ..values import argument, behind, given, has_unpacked
 
 BOUNDS = (
     "asyncio.timeout",
@@ -59,7 +59,7 @@ def of_client(case: Case, call: ast.Call, scope: Scope, uses: list[Spend]) -> It
 
 
 def bounded(spend: Spend, case: Case) -> bool:
-    options = argument(spend.call, "request_options")
+    options = given(spend.call, "request_options", spend.scope, case.project.meaning)
     return (options is not None and "timeout" in ast.unparse(options)) or within_bound(spend.call, spend.scope, case)
 
 
@@ -91,9 +91,9 @@ def unbounded_http(spend: Spend, case: Case) -> Known | None:
 
 def bounded_http(spend: Spend, client: Known, case: Case) -> bool:
     meaning = case.project.meaning
-    given = argument(spend.call, "timeout")
-    if given is not None:
-        return not is_endless(given, spend.scope, meaning)
+    timeout = argument(spend.call, "timeout")
+    if timeout is not None:
+        return not is_endless(timeout, spend.scope, meaning)
     if has_unpacked(spend.call) or within_bound(spend.call, spend.scope, case):
         return True
     if spend.known.name.startswith("urllib.") and len(spend.call.args) > 2:
@@ -120,8 +120,7 @@ def is_endless(timeout: ast.expr, scope: Scope, meaning: Names) -> bool:
     """``None``, ``httpx.Timeout(None)``, ``aiohttp.ClientTimeout(total=None)``, or a name of one."""
     value, where = behind(timeout, scope, meaning) or (timeout, scope)
     if isinstance(value, ast.Call) and meaning.name(value.func, where) in TIMEOUTS:
-        given = [*value.args, *(one.value for one in value.keywords)]
-        return all(is_none(one) for one in given)
+        return all(is_none(one) for one in (*value.args, *(keyword.value for keyword in value.keywords)))
     return is_none(value) and not isinstance(timeout, ast.Name)  # a parameter that is None until somebody says more
 
 
