@@ -14,7 +14,7 @@ WORKERS = re.compile(
     r"""(?:--workers|--processes|--worker-processes|(?<=\s)-w)["',]*[=\s]+["']?(\$\{?\w+(?::-(\d+))?\}?|\$\([^)]*\)|\d+)"""
 )
 CONCURRENCY = re.compile(r"""\bWEB_CONCURRENCY["']?\s*[:= ]\s*["']?(\d+)""")
-REPLICAS = re.compile(r"^\s*(?:replicas|minReplicas|min_replicas|scale):\s*[\"']?(\d+)", re.MULTILINE)
+REPLICAS = re.compile(r"^\s*(?:replicas|replicaCount|minReplicas|min_replicas|scale):\s*[\"']?(\d+)", re.MULTILINE)
 CONFIG = re.compile(r"^\s*workers\s*=\s*(.+)$", re.MULTILINE)
 
 

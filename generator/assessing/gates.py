@@ -2,10 +2,13 @@
 
 import ast
 import re
+from collections.abc import Iterator
 
+from .names import last_name
 from .project import Project
-from .routes import Route
-from .syntax import Scope
+from .routes import MADE_APP, Route, app_around
+from .syntax import Imported, Module, Scope
+from .values import argument
 
 # The words that everybody uses for it; that one of them is there is all that can be told from outside.
 ASKS = re.compile(
@@ -18,8 +21,11 @@ NOT_ASKING = re.compile(
     re.IGNORECASE,
 )
 REFUSES = re.compile(
-    r"\b40[13]\b|HTTP_40[13]|Unauthori[sz]ed|Forbidden|PermissionDenied|NotAuthorized|PermissionDeniedException|login_url|redirect_to_login"
+    r"\b40[13]\b|HTTP_40[13]|Unauthori[sz]ed|Forbidden|PermissionDenied|NotAuthorized|PermissionDeniedException|AuthenticationFailed|NotAuthenticated|WebSocketException|login_url|redirect_to_login|redirect\([^)]*(?:login|sign_?in)"
 )
+BEFORE = ("get_permissions", "dispatch", "initial", "prepare", "check_permissions")  # a view runs it first
+NOBODY = re.compile(r"permission_classes(?: ?= ?|\()[\[(][\])]")
+REFUSES_SOCKET = re.compile(r"\b(?:1008|3000|3003|4[04]0[13])\b|WS_1008")
 HOOKS = {"before_request", "before_app_request", "before_websocket", "middleware", "on_request"}
 
 
@@ -28,14 +34,16 @@ class Gates:
 
     def __init__(self, project: Project) -> None:
         self.project, self.meaning = project, project.meaning
-        self.everywhere = any(self.global_gate(scope) for module in project.served for scope in module.scopes.values())
+        scopes = [scope for module in project.served for scope in module.scopes.values()]
+        self.gated = {gate for scope in scopes for gate in self.global_gates(scope)}
+        self.apps = Apps(project, scopes) if self.gated else None
 
     def closed(self, route: Route) -> bool:
         if self.opened_explicitly(route):
             return False
         scope = route.handler
         return (
-            self.everywhere
+            self.passes_app(route)
             or any(self.asks(expr, scope) for expr in route.around)
             or any(self.asks(decorator, scope) for decorator in scope.decorators)
             or self.parameters_ask(scope)
@@ -44,20 +52,32 @@ class Gates:
             or self.router_asks(route)
         )
 
+    def passes_app(self, route: Route) -> bool:
+        """Does every request of its application pass what asks?  None stands for one that can't be told."""
+        if self.apps is None or None in self.gated or len(self.apps.made) < 2:
+            return bool(self.gated)
+        chain = self.apps.above(route.app) if route.app is not None else set()
+        if not chain.isdisjoint(self.apps.made):
+            return not chain.isdisjoint(self.gated)
+        return any(self.apps.reaches(app, route.handler.module) for app in self.gated if app is not None)
+
     @staticmethod
     def opened_explicitly(route: Route) -> bool:
         owner = route.handler.in_class
         said = [ast.unparse(decorator) for decorator in route.handler.decorators]
         if owner is not None and isinstance(owner.node, ast.ClassDef):
             said += [ast.unparse(node) for node in owner.node.body if isinstance(node, ast.Assign)]
-        return any("AllowAny" in one for one in said)
+        return any("AllowAny" in one or NOBODY.search(one) for one in said)
 
     def asks(self, expr: ast.expr, scope: Scope, depth: int = 0) -> bool:
         """An expression that names a guard, or a function that refuses, or is given what asks."""
         if ASKS.search(NOT_ASKING.sub("", without_path(expr))):
             return True
         names = [node for node in ast.walk(expr) if isinstance(node, (ast.Name, ast.Attribute))]
-        return any(self.refuses(node, scope) or self.is_given_asking(node, scope, depth) for node in names)
+        if any(self.refuses(node, scope) or self.is_given_asking(node, scope, depth) for node in names):
+            return True
+        values = [found for node in names for found in self.meaning.values(node, scope)] if depth < 3 else []
+        return any(self.asks(value, where, depth + 1) for value, where in values if isinstance(value, ast.Call))
 
     def is_given_asking(self, expr: ast.expr, scope: Scope, depth: int) -> bool:
         """A dependency that itself depends on what asks, or an instance of what does."""
@@ -117,6 +137,8 @@ class Gates:
 
     def call_asks(self, call: ast.Call, scope: Scope) -> bool:
         last = ast.unparse(call.func).rpartition(".")[2]
+        if last == "close" and REFUSES_SOCKET.search(ast.unparse(call)):
+            return True
         if last == "abort" and call.args and REFUSES.search(ast.unparse(call.args[0])):
             return True
         if re.match(
@@ -140,8 +162,10 @@ class Gates:
 
     def class_asks(self, scope: Scope) -> bool:
         """Base classes, attributes such as ``permission_classes`` and ``guards``, and decorators."""
-        owner = scope.in_class
-        if owner is None or not isinstance(owner.node, ast.ClassDef):
+        return scope.in_class is not None and self.class_says(scope.in_class)
+
+    def class_says(self, owner: Scope) -> bool:
+        if not isinstance(owner.node, ast.ClassDef):
             return False
         bases = [self.meaning.name(base, owner.parent or owner) or ast.unparse(base) for base in owner.node.bases]
         if any(
@@ -157,11 +181,22 @@ class Gates:
                 and node.value is not None
                 and named(node, ("permission_classes", "guards", "dependencies", "decorators", "middleware"))
             ):
-                if self.asks(node.value, owner) or re.search(
-                    r"IsA|guard|Permission", NOT_ASKING.sub("", ast.unparse(node.value))
-                ):
+                only_asks = named(node, ("permission_classes", "guards"))  # whatever is in there, it is there to ask
+                said = NOT_ASKING.sub("", ast.unparse(node.value))
+                if self.asks(node.value, owner) or (only_asks and re.search(r"\w", said)):
                     return True
-        return any(ASKS.search(NOT_ASKING.sub("", ast.unparse(decorator))) for decorator in owner.node.decorator_list)
+        if any(ASKS.search(NOT_ASKING.sub("", ast.unparse(decorator))) for decorator in owner.node.decorator_list):
+            return True
+        own = (self.meaning.classes.get(self.meaning.name(base, owner.parent or owner)) for base in owner.node.bases)
+        if any(one is not None and one is not owner and self.class_says(one) for one in own):
+            return True
+        before = (self.meaning.functions.get(f"{owner.key}.{name}") for name in BEFORE)
+        return any(one is not None and self.hands_out_guards(one) for one in before)
+
+    def hands_out_guards(self, scope: Scope) -> bool:
+        """``get_permissions`` and its like: they refuse, or return what does."""
+        returned = [node.value for node in scope.nodes if isinstance(node, ast.Return) and node.value]
+        return self.body_asks(scope) or any(self.asks(one, scope) or "IsA" in ast.unparse(one) for one in returned)
 
     def router_asks(self, route: Route) -> bool:
         """``dependencies`` of a router or of ``include_router``, a blueprint's ``before_request``."""
@@ -231,20 +266,25 @@ class Gates:
             or self.body_asks(scope)
         )
 
-    def global_gate(self, scope: Scope) -> bool:
-        """Middleware, hooks and settings that every request of the application passes."""
+    def global_gates(self, scope: Scope) -> Iterator[ast.Call | None]:
+        """By middleware, hooks and settings: the call that made the application all of whose requests they see."""
+        where = scope.parent or scope
         for decorator in scope.decorators:
             function = decorator.func if isinstance(decorator, ast.Call) else decorator
             if isinstance(function, ast.Attribute) and function.attr in HOOKS and self.function_asks(scope):
-                if self.is_app(function.value, scope.parent or scope) or function.attr == "before_app_request":
-                    return True
-            if self.meaning.name(function, scope.parent or scope).endswith("web.middleware") and self.function_asks(
-                scope
-            ):
-                return True
-        return any(self.call_gates(call, scope) for call in scope.calls) or (
-            scope.parent is None and self.settings_ask(scope)
-        )
+                if self.is_app(function.value, where) or function.attr == "before_app_request":
+                    yield self.made(function.value, where)
+        for call in scope.calls:
+            if self.call_gates(call, scope):
+                on = call.func.value if isinstance(call.func, ast.Attribute) else None
+                name = self.meaning.name(call.func, scope)
+                yield call if on is None or MADE_APP.match(name + "()") else self.made(on, scope)
+        if scope.parent is None and self.settings_ask(scope):
+            yield None
+
+    def made(self, expr: ast.expr, scope: Scope) -> ast.Call | None:
+        known = self.meaning.of(expr, scope)
+        return known.call if known else None
 
     def call_gates(self, call: ast.Call, scope: Scope) -> bool:
         name = self.meaning.name(call.func, scope).rpartition(".")[2]
@@ -255,6 +295,8 @@ class Gates:
             and self.is_app(call.func.value, scope)
         ):
             return any(self.asks(arg, scope) for arg in call.args[:1])
+        if attr in ("append", "insert") and ast.unparse(call.func).rpartition(".")[0].endswith(".middlewares"):
+            return any(self.asks(arg, scope) for arg in call.args)
         if name in ("FastAPI", "Litestar", "Starlette", "Application"):
             chosen = [
                 keyword.value
@@ -292,6 +334,66 @@ class Gates:
                 ):
                     return True
         return False
+
+
+class Apps:
+    """The applications of a project: what is mounted in what, and whose modules import which."""
+
+    def __init__(self, project: Project, scopes: list[Scope]) -> None:
+        self.meaning = project.meaning
+        calls = [(call, scope) for scope in scopes for call in scope.calls]
+        self.made = {call: scope for call, scope in calls if MADE_APP.match(self.meaning.name(call.func, scope) + "()")}
+        self._parents: dict[ast.Call, set[ast.Call]] = {}
+        for call, scope in calls:
+            if (inner := self.taken_in(call)) is not None:
+                self.mount(call, scope, inner)
+        self._reached: dict[ast.Call, set[str]] = {}
+
+    @staticmethod
+    def taken_in(call: ast.Call) -> ast.expr | None:
+        """``Mount("/x", inner)``, ``app.mount("/x", inner)``, ``app.include_router(inner)`` and their like."""
+        last = last_name(call.func)
+        if last in ("Mount", "mount", "add_subapp"):
+            return argument(call, "app", 1)
+        return call.args[0] if last in ("include_router", "register_blueprint", "add_routes") and call.args else None
+
+    def mount(self, call: ast.Call, scope: Scope, taken: ast.expr) -> None:
+        inner = self.meaning.of(taken, scope)
+        on = self.meaning.of(call.func.value, scope) if isinstance(call.func, ast.Attribute) else None
+        outer = app_around(call, scope, self.meaning) or (on.call if on else None)
+        if inner and inner.call and outer:
+            self._parents.setdefault(inner.call, set()).add(outer)
+
+    def above(self, app: ast.Call) -> set[ast.Call]:
+        """It, and what it is mounted in."""
+        found, waiting = {app}, [app]
+        while waiting:
+            outer = self._parents.get(waiting.pop(), set()) - found
+            found |= outer
+            waiting += outer
+        return found
+
+    def reaches(self, app: ast.Call, module: Module) -> bool:
+        if app not in self._reached:
+            self._reached[app] = self.imported_by(self.made[app].module) if app in self.made else set()
+        return module.dotted in self._reached[app]
+
+    def imported_by(self, module: Module) -> set[str]:
+        """The project's modules that this one imports, those that they import, and so on."""
+        found, waiting = {module.dotted}, [module]
+        while waiting:
+            for inner in self.imports(waiting.pop()):
+                if inner.dotted not in found:
+                    found.add(inner.dotted)
+                    waiting.append(inner)
+        return found
+
+    def imports(self, module: Module) -> Iterator[Module]:
+        bindings = (one for scope in module.scopes.values() for some in scope.bindings.values() for one in some)
+        for dotted in {one.dotted.lstrip(".") for one in bindings if isinstance(one, Imported)}:
+            for name in (dotted, dotted.rpartition(".")[0]):
+                if name and (inner := self.meaning.module(name, module)):
+                    yield inner
 
 
 def without_path(expr: ast.expr) -> str:

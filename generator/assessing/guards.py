@@ -31,23 +31,48 @@ class Guard(NamedTuple):
 
 def guards_around(node: ast.AST, scope: Scope, spending: Spending) -> Iterator[Guard]:
     """``with`` blocks around *node* in its function, what its function acquires, and its decorators."""
-    for above in scope.module.above(node):
+    for above in (node, *scope.module.above(node)):
         if above is scope.node:
             break
         if isinstance(above, (ast.With, ast.AsyncWith)):
             for item in above.items:
                 yield from as_guard(item.context_expr, scope, spending)
+        elif isinstance(above, ast.Call):
+            yield from guards_of_call(above, scope, spending)
     for call in scope.calls:
         if isinstance(call.func, ast.Attribute) and call.func.attr in ("acquire", "__aenter__", "__enter__"):
             yield from as_guard(call.func.value, scope, spending)
+    if isinstance(scope.node, ast.Lambda) and scope.parent:
+        yield from guards_around(scope.node, scope.parent, spending)
     for decorator in scope.decorators:
         yield from as_guard(decorator, scope.parent or scope, spending)
+        yield from guards_of_helper(decorator, scope.parent or scope, spending)
+
+
+def guards_of_call(call: ast.Call, scope: Scope, spending: Spending) -> Iterator[Guard]:
+    """What holds the work that is given to a call: the helper's own, or ``run_sync(..., limiter=...)``."""
+    yield from guards_of_helper(call.func, scope, spending)
+    for keyword in call.keywords:
+        if keyword.arg == "limiter":
+            yield from as_guard(keyword.value, scope, spending)
+
+
+def guards_of_helper(function: ast.expr, scope: Scope, spending: Spending) -> Iterator[Guard]:
+    """The project's own ``limiter.run(job)`` and ``@limited``: what they hold while they call what they were given."""
+    for call, where in spending.calls_of_given(function, scope):
+        yield from guards_around(call, where, spending)
 
 
 def as_guard(expr: ast.expr, scope: Scope, spending: Spending) -> Iterator[Guard]:
     known = spending.meaning.of(expr, scope)
     said = ast.unparse(expr)
-    if known and LIMITERS.match(known.name):
+    if known and known.call is None and LIMITERS.match(known.name):
+        known = next(iter(spending.handed(expr, scope)), known)
+    manager = spending.meaning.function(expr, scope)
+    opened = [node for node in manager.nodes if isinstance(node, ast.Yield)] if manager else []
+    if manager and opened and (held := list(guards_around(opened[0], manager, spending))):
+        yield from held
+    elif known and LIMITERS.match(known.name):
         size = (
             argument(known.call, "value", 0)
             or argument(known.call, "total_tokens")
@@ -55,8 +80,18 @@ def as_guard(expr: ast.expr, scope: Scope, spending: Spending) -> Iterator[Guard
         )
         number = number_of(size, known.scope, spending.meaning) if known.scope else None
         yield Guard(said, known, 1 if "Lock" in known.name else number)
-    elif CALLED_SO.search(said):
+    elif known and (inside := limiters_in(known, spending)):
+        yield from inside
+    elif CALLED_SO.search(said.replace("concurrent.futures", "")):
         yield Guard(said, known, None)
+
+
+def limiters_in(known: Known, spending: Spending) -> list[Guard]:
+    """Of a class of the project's own that keeps one."""
+    owner = spending.meaning.classes.get(known.name.removesuffix("()"))
+    kept = [(value, where) for values in owner.attributes.values() for where, value in values] if owner else []
+    made = [(value, where) for value, where in kept if LIMITERS.match(spending.meaning.name(value, where))]
+    return [guard for value, where in made for guard in as_guard(value, where, spending)]
 
 
 class Open(NamedTuple):

@@ -26,7 +26,7 @@ def git(root: Path, *argv: str) -> list[str] | None:
 def tracked(root: Path) -> set[str] | None:
     """What Git tracks below *root*; None where *root* is no part of a repository, or a part that it ignores."""
     names = git(root, "ls-files", "-z")
-    if names is None or (not names and git(root, "check-ignore", "-z", "--", ".")):
+    if names is None or (not names and git(root, "check-ignore", "--", ".")):
         return None
     return set(names)
 
@@ -34,7 +34,7 @@ def tracked(root: Path) -> set[str] | None:
 def ignored(root: Path, name: str) -> bool:
     """Would ``git add .`` leave *name* alone?  The file need not be there."""
     if tracked(root) is not None:
-        return bool(git(root, "check-ignore", "-z", "--no-index", "--", name))
+        return bool(git(root, "check-ignore", "--no-index", "--", name))  # -z is for --stdin alone
     return spec_ignores(root, name, {})
 
 

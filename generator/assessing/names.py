@@ -28,8 +28,17 @@ OTHERS = {
 }
 DEEPEST = 12  # steps from name to name
 HOLDERS = {"state", "app", "application", "current_app", "g", "extensions", "ctx", "context", "config", "bot"}
+MEMBERS = {
+    "text_to_speech",
+    "speech_to_text",
+    "text_to_dialogue",
+    "text_to_sound_effects",
+    "speech_to_speech",
+    "audio_isolation",
+}
 TRANSPARENT = ("with_raw_response", "with_streaming_response")
 HANDED_ON = {"functools.partial", "functools.partialmethod", "copy.copy", "weakref.proxy"}
+FIELDS = {"dataclasses.field", "attrs.field", "attr.ib", "attr.field", "pydantic.Field", "pydantic.fields.Field"}
 DEPENDS = {"fastapi.Depends", "fastapi.Security", "fastapi.params.Depends", "fast_depends.Depends"}
 MOVED = (
     ("elevenlabs.client.", "elevenlabs."),
@@ -92,17 +101,32 @@ class Names:
                 if last_name(value) in HOLDERS and (kept := self._state(attr, depth)):
                     return kept
                 base = self.of(value, scope, depth)
-                return self._member(base, attr, depth) if base else None
+                if base and ":" not in base.name and (kept := self._kept_on(expr, scope, depth)):
+                    return kept
+                return self._member(base, attr, depth) if base else self._by_its_members(expr, scope)
             case ast.Call():
                 return self._called(expr, scope, depth)
             case ast.Await(value=value) | ast.NamedExpr(value=value):
                 return self.of(value, scope, depth)
             case ast.IfExp(body=body, orelse=orelse):
-                return self.of(body, scope, depth) or self.of(orelse, scope, depth)
+                return fullest(self.of(one, scope, depth) for one in (body, orelse))
             case ast.BoolOp(values=values):
-                return next((found for value in values if (found := self.of(value, scope, depth))), None)
+                return fullest(self.of(value, scope, depth) for value in values)
             case _:
                 return None
+
+    def _kept_on(self, expr: ast.Attribute, scope: Scope, depth: int) -> Known | None:
+        """``threading.local().session`` and its like: what this module itself keeps on somebody else's object."""
+        name = expr.value.id if isinstance(expr.value, ast.Name) else ""
+        values = scope.module.top.attributes.get(f"{name}.{expr.attr}", [])
+        return fullest(self.of(value, where, depth) for where, value in values)
+
+    def _by_its_members(self, expr: ast.Attribute, scope: Scope) -> Known | None:
+        """``client.text_to_speech`` of an unknown client: nobody else's has it; blocking where nothing is awaited."""
+        old = expr.attr == "generate" and is_spoken(scope.module.parents.get(expr))
+        if not old and expr.attr not in MEMBERS:
+            return None
+        return Known(f"elevenlabs.{'Async' if within_async(scope) else ''}ElevenLabs().{expr.attr}")
 
     def _named(self, name: str, scope: Scope, depth: int) -> Known | None:
         if owner := self._receiver(name, scope):
@@ -138,8 +162,9 @@ class Names:
         match binding:
             case Imported(dotted):
                 return self._imported(dotted, scope.module, depth)
-            case Bound(value):
-                return self.of(value, scope, depth)
+            case Bound(value, annotation):
+                known = self.of(value, scope, depth)
+                return known or (self._annotated(annotation, scope, depth) if annotation is not None else None)
             case Defined(inner):
                 return Known(inner.key)
             case Parameter(annotation, default):
@@ -212,20 +237,32 @@ class Names:
         )
 
     def _of_class(self, owner: Scope, attr: str, depth: int) -> Known | None:
-        for scope, value in owner.attributes.get(attr, []):
-            if found := self.of(value, scope, depth):
-                return found
+        if kept := fullest(self.of(value, scope, depth) for scope, value in owner.attributes.get(attr, [])):
+            return kept
         if attr in owner.bindings:
             found = self._first(owner.bindings[attr], owner, depth)
             method = self.functions.get(found.name) if found else None
-            if method and any(self.name(one, owner).endswith("property") for one in method.decorators):
-                return self._returned(method, depth)
-            return found
+            return self._returned(method, depth) if method and self._is_property(method) else found
         assert isinstance(owner.node, ast.ClassDef)
         for base in owner.node.bases:
             known = self.of(base, owner.parent or owner, depth)
             if known and depth <= DEEPEST and (found := self._member(Known(known.name + "()"), attr, depth + 1)):
                 return found
+        return None
+
+    def _is_property(self, method: Scope) -> bool:
+        where = method.parent or method
+        return any(self.name(one, where).endswith("property") for one in method.decorators)
+
+    def function(self, expr: ast.expr, scope: Scope) -> Scope | None:
+        """The project's function that evaluating *expr* runs: it is called here, or it is a property."""
+        if isinstance(expr, ast.Call):
+            return self.functions.get(self.name(expr.func, scope))
+        if isinstance(expr, ast.Attribute) and (
+            owner := self.classes.get(self.name(expr.value, scope).removesuffix("()"))
+        ):
+            method = self.functions.get(f"{owner.key}.{expr.attr}")
+            return method if method and self._is_property(method) else None
         return None
 
     def _state(self, attr: str, depth: int) -> Known | None:
@@ -240,6 +277,10 @@ class Names:
         last = function.name.rpartition(".")[2]
         if (function.name in HANDED_ON or last in ("enter_context", "enter_async_context")) and call.args:
             return self.of(call.args[0], scope, depth)
+        if function.name in FIELDS:
+            made = next((one.value for one in call.keywords if one.arg in ("default_factory", "factory")), None)
+            known = self.of(made, scope, depth) if made is not None else None
+            return self._result(known, call, scope, depth) if known else None
         if function.name == "typing.cast" and len(call.args) == 2:
             return self._annotated(call.args[0], scope, depth) or self.of(call.args[1], scope, depth)
         return self._result(function, call, scope, depth)
@@ -278,11 +319,12 @@ class Names:
     def _values(self, bindings: list[Binding], where: Scope) -> Iterator[tuple[ast.expr, Scope]]:
         for binding in bindings:
             match binding:
-                case Bound(value):
+                case Bound(value, _):
                     yield value, where
                 case Imported(dotted):
                     home, _, last = dotted.lstrip(".").rpartition(".")
-                    if home and (module := self.module(home, where.module)) and module.top is not where:
+                    module = self.module(home, where.module, near=dotted.startswith(".")) if home else None
+                    if module and module.top is not where:
                         yield from self._values(module.top.bindings.get(last, []), module.top)
                 case Parameter(_, default):
                     yield default or ast.Constant(value=None), where
@@ -294,18 +336,21 @@ class Names:
 
     def _imported(self, dotted: str, importer: Module, depth: int) -> Known | None:
         """The project's module, or a name in it; else somebody else's, by its own name."""
-        own = dotted.lstrip(".")
-        if (module := self.module(own, importer)) is not None:
+        own, near = dotted.lstrip("."), dotted.startswith(".")
+        if (module := self.module(own, importer, near=near)) is not None:
             return Known(module.dotted + ":")
         home, _, last = own.rpartition(".")
-        if home and (module := self.module(home, importer)) is not None:
+        if home and (module := self.module(home, importer, near=near)) is not None:
             return self._exported(module.dotted, last, depth) or Known(f"{module.dotted}:{last}")
         return Known(plain(own)) if not dotted.startswith(".") else None
 
-    def module(self, dotted: str, importer: Module) -> Module | None:
-        """The project's module of that name: of several, the one nearest to who imports it."""
+    def module(self, dotted: str, importer: Module, *, near: bool = False) -> Module | None:
+        """The project's module of that name: of several, the one nearest to who imports it.
+
+        *near* is a relative import: a package may be called ``site`` or ``email`` then.
+        """
         first = dotted.split(".")[0]
-        if first in OTHERS or first in sys.stdlib_module_names:
+        if not near and (first in OTHERS or first in sys.stdlib_module_names):
             return None
         there = [module for module in self._by_ending.get(dotted, []) if module is not importer]
         if "." not in dotted:  # a top-level name: of the root, or of the folder that a script is started in
@@ -326,6 +371,21 @@ class Names:
             (one for one in self._by_ending.get(f"{dotted}.{attr}", []) if one.dotted == f"{dotted}.{attr}"), None
         )
         return Known(inner.dotted + ":") if inner else None
+
+
+def is_spoken(call: ast.AST | None) -> bool:
+    """``client.generate(text=..., voice=...)``"""
+    return isinstance(call, ast.Call) and {"text", "voice"} <= {keyword.arg for keyword in call.keywords}
+
+
+def within_async(scope: Scope | None) -> bool:
+    return scope is not None and (scope.is_async or within_async(scope.parent))
+
+
+def fullest(found: Iterable[Known | None]) -> Known | None:
+    """Of ``http or Client(timeout=5)``, what was made here says more than an annotation."""
+    known = [one for one in found if one]
+    return next((one for one in known if one.call is not None), known[0] if known else None)
 
 
 def last_name(expr: ast.expr) -> str:

@@ -13,7 +13,11 @@ from .values import argument, text_of
 VERBS = {"get", "post", "put", "patch", "delete", "route", "api_route", "websocket", "view"}
 APPS = re.compile(
     r"^(fastapi\.(?:FastAPI|APIRouter|routing\.APIRouter)|starlette\.applications\.Starlette|flask\.(?:Flask|Blueprint)"
-    r"|quart\.(?:Quart|Blueprint)|aiohttp\.web\.(?:RouteTableDef|Application)|sanic\.(?:Sanic|Blueprint)|bottle\.Bottle)\(\)$"
+    r"|quart\.(?:Quart|Blueprint)|aiohttp\.web\.(?:RouteTableDef|Application)|sanic\.(?:Sanic|Blueprint)|bottle\.Bottle)\(\)(?:\.router)?$"
+)
+MADE_APP = re.compile(
+    r"^(?:fastapi\.(?:applications\.)?FastAPI|starlette\.applications\.Starlette|litestar\.(?:app\.)?Litestar|flask\.Flask|quart\.Quart"
+    r"|aiohttp\.web\.Application|sanic\.Sanic|bottle\.Bottle)\(\)$"
 )
 BY_CALL = {
     "add_api_route": 1,
@@ -40,6 +44,7 @@ class Route(NamedTuple):
     owner: str
     around: tuple[ast.expr, ...]
     module: Module
+    app: ast.Call | None = None  # the call that made the application or the router, where the registration says which
 
 
 def routes(project: Project) -> Iterator[Route]:
@@ -68,9 +73,8 @@ def decorated(scope: Scope, meaning: Names) -> Iterator[Route]:
             known = meaning.of(function.value, where)
             if known and APPS.match(known.name):
                 owner = ast.unparse(function.value)
-                yield Route(
-                    scope, known.name.split(".")[0], f"{function.attr.upper()} {path}", owner, given(call), scope.module
-                )
+                says = f"{function.attr.upper()} {path}"
+                yield Route(scope, known.name.split(".")[0], says, owner, given(call), scope.module, known.call)
                 return
         name = meaning.name(function, where)
         if LITESTAR.match(name):
@@ -82,6 +86,26 @@ def decorated(scope: Scope, meaning: Names) -> Iterator[Route]:
         if name in ("rest_framework.decorators.api_view", "rest_framework.decorators.action"):
             yield Route(scope, "django", f"the view {scope.name}", "", (), scope.module)
             return
+
+
+def app_around(node: ast.AST, scope: Scope, meaning: Names) -> ast.Call | None:
+    """``Starlette(routes=[Route(...)])``, or ``routes = [Route(...)]`` that is given to one."""
+    above = list(scope.module.above(node))
+    kept = {
+        target.id
+        for one in above
+        if isinstance(one, ast.Assign)
+        for target in one.targets
+        if isinstance(target, ast.Name)
+    }
+    given = [call for call in scope.calls if kept & {one.id for one in arguments(call) if isinstance(one, ast.Name)}]
+    calls = (one for one in [*above, *given] if isinstance(one, ast.Call))
+    return next((call for call in calls if MADE_APP.match(meaning.name(call.func, scope) + "()")), None)
+
+
+def arguments(call: ast.Call) -> Iterator[ast.expr]:
+    yield from call.args
+    yield from (keyword.value for keyword in call.keywords)
 
 
 def given(call: ast.Call | None) -> tuple[ast.expr, ...]:
@@ -103,23 +127,27 @@ def registered(scope: Scope, project: Project) -> Iterator[Route]:
                 argument(call, "view_func") or argument(call, "endpoint", BY_CALL[attr]) or argument(call, "handler")
             )
             framework, on = owner.name.split(".")[0], ast.unparse(call.func.value)  # type: ignore[attr-defined]
+            app = owner.call
         elif BY_NAME.match(name):
             target, framework, on = argument(call, "view", 1) or argument(call, "endpoint", 1), name.split(".")[0], ""
+            app = app_around(call, scope, meaning)
         else:
             continue
         path = text_of(call.args[0], scope, meaning) if call.args else ""
         for handler in handlers(target, scope, meaning):
-            yield Route(
-                handler, framework, f"/{path.lstrip('/')}", on, (target, *given(call)) if target else (), scope.module
-            )
+            around = (target, *given(call)) if target else ()
+            yield Route(handler, framework, f"/{path.lstrip('/')}", on, around, scope.module, app)
 
 
 def handlers(target: ast.expr | None, scope: Scope, meaning: Names) -> Iterator[Scope]:
     """The function behind ``views.speak``, ``login_required(views.speak)`` or ``Speak.as_view()``."""
     if target is None:
         return
-    if own := meaning.functions.get(meaning.name(target, scope)):
+    name = meaning.name(target, scope)
+    if own := meaning.functions.get(name):
         yield own
+    elif name in meaning.classes:
+        yield from methods(name, meaning)
     elif isinstance(target, ast.Call):
         if isinstance(target.func, ast.Attribute) and target.func.attr == "as_view":
             yield from methods(meaning.name(target.func.value, scope), meaning)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from .names import Known, Names
 from .project import Project
-from .syntax import Module, Scope
+from .syntax import Module, Parameter, Scope
 from .values import argument, bound_value, text_of
 
 CLIENT = re.compile(r"^elevenlabs\.(Async)?ElevenLabs\(\)\.([\w.]+)(\(\))?$")
@@ -36,6 +36,9 @@ HTTP = re.compile(
     rf"|(requests\.(?:Session|session)|httpx\.(?:Async)?Client|aiohttp\.ClientSession|urllib3\.PoolManager)\(\)\.{VERBS})$"
 )
 ASYNC_HTTP = ("httpx.AsyncClient", "aiohttp.")
+QUEUED = re.compile(
+    r"\.(?:delay|apply_async|send|send_with_options|s|si|kiq|defer|schedule|remote|spawn)$"
+)  # a worker runs it
 # What we render spends too, but minds its timeouts, retries and limits: only who may call it is the host's own affair.
 OURS = re.compile(r"(?:^|\.)speech\.(?:client:Client|blocking:Blocking)\.(synthesize|stream|transcribe)$")
 
@@ -85,11 +88,66 @@ class Spending:
                     self.meaning.of(expr, scope) if isinstance(expr, (ast.Name, ast.Attribute, ast.Lambda)) else None
                 )
                 inner = scope.module.scopes.get(expr) if isinstance(expr, ast.Lambda) else None
-                inner = inner or (self.meaning.functions.get(known.name) if known else None)
+                inner = inner or (self.meaning.functions.get(QUEUED.sub("", known.name)) if known else None)
                 if inner is None and known and expr is call.func and known.name in self.meaning.classes:
                     inner = self.meaning.functions.get(f"{known.name}.__init__")
                 if inner is not None:
                     yield call, inner
+
+    def calls_of_given(self, function: ast.expr, scope: Scope) -> Iterator[tuple[ast.Call, Scope]]:
+        """Where the project's *function* calls what it is given: itself, or in the wrapper that it makes."""
+        name = self.meaning.name(function, scope)
+        own = self.meaning.functions.get(f"{name[:-2]}.__call__" if name.endswith("()") else name)
+        if own is None and isinstance(function, ast.Call):  # a decorator with arguments
+            own = self.meaning.functions.get(self.meaning.name(function.func, scope))
+        for inner in [one for one in own.module.functions if inside(one, own)] if own else []:
+            for call in inner.calls:
+                if isinstance(call.func, ast.Name) and is_parameter(call.func.id, inner):
+                    yield call, inner
+
+    @cached_property
+    def constructions(self) -> dict[str, list[tuple[ast.Call, Scope]]]:
+        """Where the project makes instances of its own classes, by their keys."""
+        found: dict[str, list[tuple[ast.Call, Scope]]] = {}
+        for module in self.project.served:
+            for scope in module.scopes.values():
+                for call in scope.calls:
+                    if (name := self.meaning.name(call.func, scope)) in self.meaning.classes:
+                        found.setdefault(name, []).append((call, scope))
+        return found
+
+    def handed(self, expr: ast.expr, scope: Scope, depth: int = 3) -> list[Known]:
+        """The instances that callers give for a parameter, or for an attribute that the constructor keeps."""
+        found: list[Known] = []
+        for given, where in self.given(expr, scope):
+            known = self.meaning.of(given, where)
+            if known and known.call:
+                found.append(known)
+            elif depth:
+                found += self.handed(given, where, depth - 1)
+        return found
+
+    def given(self, expr: ast.expr, scope: Scope) -> Iterator[tuple[ast.expr, Scope]]:
+        if isinstance(expr, ast.Name):
+            owner = next((one for one in Names.visible(scope) if expr.id in one.bindings), None)
+            if owner is not None and isinstance(owner.node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                yield from self.arguments(self.callers.get(owner.key, []), owner.key, expr.id, parameters_of(owner))
+        elif isinstance(expr, ast.Attribute):
+            key = self.meaning.name(expr.value, scope).removesuffix("()")
+            if cls := self.meaning.classes.get(key):
+                init = self.meaning.functions.get(f"{key}.__init__")
+                kept = [value.id for _, value in cls.attributes.get(expr.attr, []) if isinstance(value, ast.Name)]
+                names = parameters_of(init) if init else fields_of(cls)
+                for name in kept if init else [expr.attr]:
+                    yield from self.arguments(self.constructions.get(key, []), key, name, names)
+
+    def arguments(
+        self, calls: list[tuple[ast.Call, Scope]], key: str, name: str, names: list[str]
+    ) -> Iterator[tuple[ast.expr, Scope]]:
+        for call, where in calls:
+            if name in names and self.meaning.name(call.func, where) == key:
+                if (given := argument(call, name, names.index(name))) is not None:
+                    yield given, where
 
     def within(self, scope: Scope, depth: int = 3) -> list[Spend]:
         """Paid calls that calling *scope* leads to, its own first."""
@@ -120,6 +178,27 @@ class Spending:
         return found
 
 
+def parameters_of(scope: Scope) -> list[str]:
+    """As a call from outside counts them."""
+    assert isinstance(scope.node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    return [one.arg for one in (*scope.node.args.posonlyargs, *scope.node.args.args) if one.arg not in ("self", "cls")]
+
+
+def fields_of(scope: Scope) -> list[str]:
+    """Of a dataclass, as its constructor takes them."""
+    nodes = scope.node.body if isinstance(scope.node, ast.ClassDef) else []
+    return [one.target.id for one in nodes if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)]
+
+
+def inside(scope: Scope, outer: Scope) -> bool:
+    return scope is outer or bool(scope.parent and inside(scope.parent, outer))
+
+
+def is_parameter(name: str, scope: Scope) -> bool:
+    where = next((one for one in Names.visible(scope) if name in one.bindings), None)
+    return where is not None and any(isinstance(one, Parameter) for one in where.bindings[name])
+
+
 def spend_of(call: ast.Call, scope: Scope, meaning: Names) -> Spend | None:
     known = meaning.of(call.func, scope)
     if known is None:
@@ -140,12 +219,23 @@ def http_spend(call: ast.Call, scope: Scope, known: Known, meaning: Names) -> Sp
     url = url_of(call, scope, known, meaning)
     if not HOST.search(url) and "xi-api-key" not in sent_headers(call, scope, meaning):
         return None
-    method = known.name.rpartition(".")[2]
-    helper = method == "post" and HOST.sub("", url).endswith(("/{}", "://{}", "/v1{}"))  # the path is its caller's
-    paid = helper or (bool(PAID_PATH.search(url)) and method not in ("get", "head", "options", "delete"))
+    method = method_of(call, scope, known, meaning)
+    paid = (method == "post" and is_unsaid(url)) or (
+        bool(PAID_PATH.search(url)) and method not in ("get", "head", "options", "delete")
+    )
     return Spend(
         call, scope, f"{method} {url}"[:80], known, paid, False, not known.name.startswith(ASYNC_HTTP), http=True
     )
+
+
+def method_of(call: ast.Call, scope: Scope, known: Known, meaning: Names) -> str:
+    method = known.name.rpartition(".")[2]
+    if method == "urlopen":
+        made = bound_value(call.args[0], scope, meaning) if call.args else None
+        sends = [one for one in (call, made) if isinstance(one, ast.Call) and argument(one, "data", 1) is not None]
+        return "post" if sends else "get"
+    said = text_of(argument(call, "method", 0), scope, meaning).lower()
+    return said if method in ("request", "stream", "build_request") and said.isalpha() else method
 
 
 def url_of(call: ast.Call, scope: Scope, known: Known, meaning: Names) -> str:
@@ -164,3 +254,8 @@ def sent_headers(call: ast.Call, scope: Scope, meaning: Names) -> str:
     if isinstance(headers, (ast.Name, ast.Attribute, ast.Call)):
         headers = bound_value(headers, scope, meaning)
     return ast.unparse(headers).lower() if headers is not None else ""
+
+
+def is_unsaid(url: str) -> bool:
+    """Is the path only known to whoever gives it?"""
+    return not re.search(r"\w", HOST.sub("", url).replace("https://", "")) or url.endswith(("/{}", "/v1{}"))

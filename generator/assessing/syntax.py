@@ -20,9 +20,10 @@ class Imported(NamedTuple):
 
 
 class Bound(NamedTuple):
-    """A name set to the value of an expression."""
+    """A name set to the value of an expression; the annotation says what the value may not."""
 
     value: ast.expr
+    annotation: ast.expr | None = None
 
 
 class Parameter(NamedTuple):
@@ -199,6 +200,8 @@ class Reader:
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 self.bind_target(target, node.value, scope)
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+            bind(scope, node.target.id, Bound(node.value, node.annotation))
         elif isinstance(node, (ast.AnnAssign, ast.NamedExpr)) and node.value is not None:
             self.bind_target(node.target, node.value, scope)
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
@@ -227,6 +230,8 @@ class Reader:
             home.attributes.setdefault(target.attr, []).append((scope, value))
         elif isinstance(target, ast.Attribute):
             self.module.top.attributes.setdefault(f"*.{target.attr}", []).append((scope, value))
+            if isinstance(target.value, ast.Name):  # `local.session = ...`, as this module calls it
+                self.module.top.attributes.setdefault(f"{target.value.id}.{target.attr}", []).append((scope, value))
         elif isinstance(target, (ast.Tuple, ast.List)) and isinstance(value, (ast.Tuple, ast.List)):
             for one, its in zip(target.elts, value.elts, strict=False):
                 self.bind_target(one, its, scope)

@@ -20,6 +20,13 @@ def argument(call: ast.Call | None, name: str, position: int | None = None) -> a
     return plain[position] if position is not None and position < len(plain) else None
 
 
+def given(call: ast.Call, name: str, scope: Scope, meaning: Names) -> ast.expr | None:
+    """A keyword of the call, or of the ``partial`` that is called."""
+    bound = bound_value(call.func, scope, meaning) if isinstance(call.func, ast.Name) else None
+    is_partial = isinstance(bound, ast.Call) and "partial" in ast.unparse(bound.func)
+    return argument(call, name) or (argument(bound, name) if is_partial and isinstance(bound, ast.Call) else None)
+
+
 def has_unpacked(call: ast.Call) -> bool:
     """Is something given by ``**``, which may be anything?"""
     return any(keyword.arg is None for keyword in call.keywords)
@@ -45,6 +52,9 @@ def text_of(expr: ast.expr | None, scope: Scope | None, meaning: Names, depth: i
             return text_of(left, scope, meaning, depth + 1) + "/" + text_of(right, scope, meaning, depth + 1)
         case ast.Call(func=ast.Attribute(value=value, attr="format" | "rstrip" | "strip")):
             return text_of(value, scope, meaning, depth + 1)
+        case ast.Call(func=func) if (own := meaning.functions.get(meaning.name(func, scope))) is not None:
+            said = {text_of(node.value, own, meaning, depth + 1) for node in own.nodes if isinstance(node, ast.Return)}
+            return said.pop() if len(said) == 1 else ""
         case ast.Call(func=func, args=args):
             return text_of_call(meaning.name(func, scope), args, expr, scope, meaning, depth + 1)
         case ast.BoolOp(values=values):
@@ -94,9 +104,18 @@ def number_of(expr: ast.expr | None, scope: Scope, meaning: Names) -> float | No
 
 def bound_value(expr: ast.expr, scope: Scope, meaning: Names) -> ast.expr | None:
     """The expression behind a name, or behind the result of one of the project's functions."""
+    found = behind(expr, scope, meaning)
+    return found[0] if found else None
+
+
+def behind(expr: ast.expr, scope: Scope, meaning: Names, depth: int = 0) -> tuple[ast.expr, Scope] | None:
+    """That expression with the scope to read it in."""
+    first: tuple[ast.expr, Scope] | None = None
     if isinstance(expr, (ast.Name, ast.Attribute)):
-        for value, where in meaning.values(expr, scope):
-            return bound_value(value, where, meaning) or value
-    if isinstance(expr, ast.Call) and (own := meaning.functions.get(meaning.name(expr.func, scope))):
-        return next((node.value for node in own.nodes if isinstance(node, ast.Return) and node.value), None)
-    return None
+        first = next(meaning.values(expr, scope), None)
+    own = meaning.function(expr, scope) if first is None else None
+    if own is not None:
+        return next(((node.value, own) for node in own.nodes if isinstance(node, ast.Return) and node.value), None)
+    if first is None or depth > 8:
+        return first
+    return behind(*first, meaning, depth + 1) or first

@@ -45,7 +45,7 @@ def in_async(case: Case, module: Module, scope: Scope) -> Iterator[Hit]:
         if last_of(call.func) in THREADS:
             yield from through_thread(call, scope, meaning)
         elif (name := meaning.name(call.func, scope)) and is_lazy(name):
-            if not read_elsewhere(call, scope):
+            if not read_elsewhere(call, scope, meaning):
                 yield at(module, call, f"{short(name)} of the blocking client is read in async code")
         elif what := stops(name, module):
             yield at(module, call, f"{what} in async code")
@@ -55,7 +55,7 @@ def in_async(case: Case, module: Module, scope: Scope) -> Iterator[Hit]:
 
 def one_below(case: Case, call: ast.Call, scope: Scope, inner: Scope) -> Iterator[Hit]:
     found = next(iter(stops_inside(inner, case.spending)), None)
-    if found and not (makes_generator(inner) and read_elsewhere(call, scope)):
+    if found and not (makes_generator(inner) and read_elsewhere(call, scope, case.project.meaning)):
         yield at(scope.module, call, f"{last_of(call.func)}() is called in async code, and blocks: {found}")
 
 
@@ -110,7 +110,7 @@ def through_thread(call: ast.Call, scope: Scope, meaning: Names) -> Iterator[Hit
     """A thread that only makes the generator: nothing is sent before somebody reads it."""
     for arg in call.args:
         known = meaning.of(arg, scope) if isinstance(arg, (ast.Name, ast.Attribute, ast.Call)) else None
-        if known and is_lazy(known.name) and not read_elsewhere(call, scope):
+        if known and is_lazy(known.name) and not read_elsewhere(call, scope, meaning):
             what = f"{last_of(call.func)}({short(known.name)}) only makes a generator there: it blocks where it is read"
             yield at(
                 scope.module,
@@ -121,7 +121,7 @@ def through_thread(call: ast.Call, scope: Scope, meaning: Names) -> Iterator[Hit
             return
 
 
-def read_elsewhere(call: ast.expr, scope: Scope) -> bool:
+def read_elsewhere(call: ast.expr, scope: Scope, meaning: Names) -> bool:
     """Is this generator handed to a thread, or to a response that reads it in one, and never read here?"""
     above = scope.module.parents.get(call)
     node: ast.AST = call
@@ -132,7 +132,7 @@ def read_elsewhere(call: ast.expr, scope: Scope) -> bool:
     if isinstance(above, ast.Return):
         return isinstance(node, ast.Call) and last_of(node.func) not in THREADS
     if isinstance(above, ast.Assign) and len(above.targets) == 1 and isinstance(above.targets[0], ast.Name):
-        return all(handed_on(use, scope) for use in uses(above.targets[0].id, scope))
+        return all(handed_on(use, scope, meaning) for use in uses(above.targets[0].id, scope))
     return isinstance(above, ast.Expr) and not isinstance(node, ast.Await)
 
 
@@ -142,11 +142,13 @@ def uses(name: str, scope: Scope) -> Iterator[ast.Name]:
             yield node
 
 
-def handed_on(use: ast.Name, scope: Scope) -> bool:
+def handed_on(use: ast.Name, scope: Scope, meaning: Names) -> bool:
     above = scope.module.parents.get(use)
     if isinstance(above, (ast.keyword, ast.Starred)):
         above = scope.module.parents.get(above)
-    return isinstance(above, ast.Call) and last_of(above.func) in READERS
+    return isinstance(above, ast.Call) and (
+        last_of(above.func) in READERS or meaning.name(above.func, scope) in PLAYS  # those are told themselves
+    )
 
 
 def last_of(function: ast.expr) -> str:

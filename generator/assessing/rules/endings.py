@@ -13,7 +13,7 @@ from ..facts import Ending
 from ..findings import Severity
 from ..rule import Case, Hit, Rule, at
 from ..syntax import Module
-from ..values import argument
+from ..values import argument, text_of
 
 TOKEN = re.compile(r"(?<![A-Za-z0-9_])[A-Za-z0-9_]{6,60}(?![A-Za-z0-9_])")
 SETS = re.compile(
@@ -123,7 +123,8 @@ def in_code(module: Module, endings: dict[str, Ending]) -> Iterator[tuple[ast.Co
 def is_use(node: ast.Constant, name: str, module: Module) -> bool:
     """Not a docstring, a message about it, a table of what replaces it, nor a comparison with it."""
     text = str(node.value)
-    if text != name and not SETS.search(text[: text.index(name)]):
+    before = text[: text.index(name)]
+    if text != name and (not SETS.search(before) or re.search(r"\bwhere\b", before, re.IGNORECASE)):
         return False
     above = module.parents.get(node)
     if isinstance(above, (ast.Compare, ast.Expr)) or (isinstance(above, ast.Dict) and node in above.keys):
@@ -152,7 +153,11 @@ def in_text(source: files.Source, endings: dict[str, Ending]) -> Iterator[tuple[
         if line.lstrip().startswith(("#", "//", "*", "<!--")) or KNOWS.search(line):
             continue
         for token in TOKEN.finditer(line):
-            if token[0] in endings and SETS.search(line[: token.start()]):
+            before = line[: token.start()]
+            # a voice's id is nothing else, whatever it is given to
+            if token[0] in endings and (
+                SETS.search(before) or (len(token[0]) == 20 and before.endswith(('"', "'", "=")))
+            ):
                 yield number, token.start() + 1, token[0]
 
 
@@ -168,6 +173,10 @@ def in_data(source: files.Source, endings: dict[str, Ending]) -> Iterator[tuple[
         node, key = waiting.pop()
         if isinstance(node, yaml.MappingNode):
             names = {str(inner.value) for inner, _ in node.value}
+            if names == {"name", "value"}:  # an environment of Kubernetes
+                said = {str(inner.value): value for inner, value in node.value}
+                waiting.append((said["value"], str(said["name"].value)))
+                continue
             if not names & LIFE and not KNOWS.search(key):
                 waiting += [(value, str(inner.value)) for inner, value in node.value]
             elif not KNOWS.search(key):
@@ -194,8 +203,9 @@ def by_name(module: Module, case: Case) -> Iterator[Hit]:
         for call in scope.calls:
             if OLD_CALLS.match(case.project.meaning.name(call.func, scope)):
                 voice = argument(call, "voice")
-                if isinstance(voice, ast.Constant) and voice.value in facts.voices() and len(str(voice.value)) < 20:
-                    what, why, mend, severity = of_voice(facts.voices()[str(voice.value)], case.today)
+                said = text_of(voice, scope, case.project.meaning)
+                if voice is not None and said in facts.voices() and len(said) < 20:
+                    what, why, mend, severity = of_voice(facts.voices()[said], case.today)
                     yield at(module, voice, what, why=why, mend=mend, severity=severity)
 
 

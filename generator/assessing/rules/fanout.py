@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from .. import facts
 from ..findings import Severity
-from ..guards import Guard, Open, as_guard, bounding, guards_around, unguarded
+from ..guards import Guard, Open, as_guard, bounding, guards_around, guards_of_call, unguarded
 from ..names import Names, last_name
 from ..rule import Case, Hit, Rule, at
 from ..spending import CLIENT, LAZY, PAID, Spend, Spending
@@ -37,7 +37,11 @@ POOLS = {
     "multiprocessing.pool.ThreadPool": "processes",
     "multiprocessing.Pool": "processes",
     "concurrent.futures.ProcessPoolExecutor": "max_workers",
+    "gevent.pool.Pool": "size",
+    "gevent.threadpool.ThreadPool": "maxsize",
+    "eventlet.GreenPool": "size",
 }
+MAPPERS = {"tqdm.contrib.concurrent.thread_map", "tqdm.contrib.concurrent.process_map"}
 MAPS = {"map", "imap", "imap_unordered", "starmap"}
 BATCHES = ("batch", "chunk", "group", "slice", "window", "islice")
 
@@ -74,6 +78,11 @@ def started_by(call: ast.Call, scope: Scope, meaning: Names) -> Iterator[Started
     elif name == "threading.Thread" and (loops := loops_around(call, scope)):
         if target := argument(call, "target", 1):
             yield Started(target, loops)
+    elif isinstance(call.func, ast.Call) and meaning.name(call.func.func, scope) == "joblib.Parallel":
+        for arg in call.args:
+            yield from gathered(arg, scope)
+    elif name in MAPPERS and len(call.args) > 1:
+        yield Started(call.args[0], [call.args[1]])
     elif last in MAPS and len(call.args) > 1 and isinstance(call.func, ast.Attribute):
         yield Started(call, [call.args[1]])
 
@@ -147,10 +156,10 @@ def judge(call: ast.Call, started: Started, scope: Scope, case: Case) -> Hit | N
     if paid is None:
         return None
     most = facts.highest_limit(pool(paid.spend, case.project.meaning))
-    bound = size_of_pool(started.what, scope, case.project.meaning, most)
+    bound = size_of_pool(call, started.what, scope, case.project.meaning, most)
     if bound == "bounded" or any(is_small(over, scope, case.project.meaning, most) for over in started.over):
         return None
-    if bounding(guards_in_loop(call, scope, case.spending)):
+    if bounding(guards_in_loop(call, scope, case.spending)) or waits_when_full(call, scope, case.project.meaning):
         return None
     return at(scope.module, call, words(paid, bound, case.project.meaning))
 
@@ -177,7 +186,7 @@ def paid_at_once(what: ast.expr, scope: Scope, spending: Spending) -> Iterator[O
             if isinstance(node, (ast.Name, ast.Attribute, ast.Lambda))
             else None
         )
-        if expr is None:
+        if expr is None or held_by_helper(expr, what, scope, spending):
             continue
         inner = (
             scope.module.scopes.get(expr)
@@ -191,6 +200,16 @@ def paid_at_once(what: ast.expr, scope: Scope, spending: Spending) -> Iterator[O
                 yield from unguarded(inner, spending)
         elif (reference := referenced(expr, scope, spending)) is not None:
             yield Open(reference, None)
+
+
+def held_by_helper(expr: ast.expr, what: ast.expr, scope: Scope, spending: Spending) -> bool:
+    """``limiter.run(lambda: speak(text))``: given to what calls it under a limit."""
+    for above in scope.module.above(expr):
+        if isinstance(above, ast.Call) and bounding(list(guards_of_call(above, scope, spending))):
+            return True
+        if above is what:
+            return False
+    return False
 
 
 def referenced(expr: ast.expr, scope: Scope, spending: Spending) -> Spend | None:
@@ -216,20 +235,46 @@ def guards_in_loop(call: ast.Call, scope: Scope, spending: Spending) -> Iterator
             yield from as_guard(one.func.value, scope, spending)
 
 
-def size_of_pool(started: ast.expr, scope: Scope, meaning: Names, most: int) -> str:
+def waits_when_full(call: ast.Call, scope: Scope, meaning: Names) -> bool:
+    """A window: ``if len(running) >= 5: await asyncio.wait(running, ...)`` in the loop that starts them."""
+    loop = next(
+        (above for above in scope.module.above(call) if isinstance(above, (ast.For, ast.AsyncFor, ast.While))), None
+    )
+    tests = [node for node in ast.walk(loop) if isinstance(node, (ast.If, ast.While))] if loop else []
+    return any(
+        isinstance(node, ast.Call) and meaning.name(node.func, scope) in GATHERS
+        for test in tests
+        if isinstance(test.test, ast.Compare) and "len(" in ast.unparse(test.test)
+        for statement in test.body
+        for node in ast.walk(statement)
+    )
+
+
+def size_of_pool(call: ast.Call, started: ast.expr, scope: Scope, meaning: Names, most: int) -> str:
     """``bounded``, or in words how wide the pool of threads is; empty where there is none."""
-    if not isinstance(started, ast.Call) or not isinstance(started.func, ast.Attribute):
+    if (given := size_given(call, started, scope, meaning)) is None:
         return ""
+    size, where = given
+    if size is None or (isinstance(size, ast.Constant) and size.value is None):
+        return "a thread pool of no stated size (Python takes up to 32)"
+    number = number_of(size, where, meaning)
+    return "bounded" if number is None or number <= most else f"a thread pool of {number:g}"
+
+
+def size_given(call: ast.Call, started: ast.expr, scope: Scope, meaning: Names) -> tuple[ast.expr | None, Scope] | None:
+    """The expression that says how wide the pool is; None where nothing is known of a pool."""
+    if isinstance(call.func, ast.Call):  # joblib, which takes one at a time where nothing is said
+        return argument(call.func, "n_jobs", 0) or ast.Constant(value=1), scope
+    if meaning.name(call.func, scope) in MAPPERS:
+        return argument(call, "max_workers"), scope
+    if not isinstance(started, ast.Call) or not isinstance(started.func, ast.Attribute):
+        return None
     executor = started.args[0] if started.func.attr == "run_in_executor" and started.args else started.func.value
     known = meaning.of(executor, scope)
     kind = known.name.removesuffix("()") if known else ""
-    if known is None or kind not in POOLS:
-        return ""
-    size = argument(known.call, POOLS[kind], 0)
-    if size is None or (isinstance(size, ast.Constant) and size.value is None):
-        return "a thread pool of no stated size (Python takes up to 32)"
-    number = number_of(size, known.scope, meaning) if known.scope else None
-    return "bounded" if number is None or number <= most else f"a thread pool of {number:g}"
+    if known is None or known.scope is None or kind not in POOLS:
+        return None
+    return argument(known.call, POOLS[kind], 0), known.scope
 
 
 def is_small(over: ast.expr, scope: Scope, meaning: Names, most: int, depth: int = 0) -> bool:

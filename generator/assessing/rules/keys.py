@@ -29,6 +29,11 @@ PUBLIC = re.compile(
 )
 
 KEY_NAME = re.compile(r"^(?:\w*_)?(?:eleven_?labs?|eleven|xi)_?(?:api_?)?key$", re.IGNORECASE)
+KEY_PATH = re.compile(
+    r"(?:^|[._])(?:eleven_?labs?|eleven|xi)(?:_\w+)?\.(?:api_?)?key$", re.IGNORECASE
+)  # settings.elevenlabs.api_key
+AS_PATH = re.compile(r"""\[['"](\w+)['"]\]""")  # settings["elevenlabs"]["api_key"]
+SENT = re.compile(r"(?<!self)\.request\.headers$")  # of a response or an error: what we sent, not what we were asked
 KEY_VARIABLE = re.compile(r"ELEVEN\w*KEY|XI_API_KEY")
 PRINTS = {
     "builtins.print",
@@ -38,9 +43,13 @@ PRINTS = {
     "sys.stderr.write",
     "click.echo",
     "typer.echo",
+    "streamlit.write",
+    "streamlit.text",
+    "streamlit.code",
     "warnings.warn",
 }
 LEVELS = {"debug", "info", "warning", "warn", "error", "critical", "exception", "log", "trace", "success", "msg"}
+LEAVES_OUT = re.compile(r"\bif\b.*(?:key|secret|eleven)", re.IGNORECASE)
 SHOWS = {
     "builtins.str",
     "builtins.repr",
@@ -142,7 +151,7 @@ def told(call: ast.Call, scope: Scope, names: set[str], meaning: Names, how: str
 
 def is_sink(call: ast.Call, scope: Scope, meaning: Names) -> bool:
     name = meaning.name(call.func, scope)
-    if name in PRINTS:
+    if name in PRINTS or ast.unparse(call.func).endswith(("stdout.write", "stderr.write")):
         return True
     if not isinstance(call.func, ast.Attribute) or call.func.attr not in LEVELS:
         return False
@@ -173,7 +182,11 @@ def shown(expr: ast.expr, scope: Scope, names: set[str], meaning: Names) -> str:
         case ast.JoinedStr(values=values) | ast.Tuple(elts=values) | ast.List(elts=values) | ast.BoolOp(values=values):
             return inside(*values)
         case ast.Dict(keys=keys, values=values):
-            return "the xi-api-key header" if has_key_header(keys) else inside(*values)
+            if has_key_header(keys):
+                said = [value for key, value in zip(keys, values, strict=True) if key and has_key_header([key])]
+                hidden = isinstance(said[-1], (ast.Constant, ast.JoinedStr, ast.Subscript, ast.Call, ast.BinOp))
+                return inside(said[-1]) if hidden else "the xi-api-key header"
+            return inside(*values)
         case ast.BinOp(left=left, right=right):
             return inside(left, right)
         case ast.IfExp(body=body, orelse=orelse):
@@ -184,26 +197,60 @@ def shown(expr: ast.expr, scope: Scope, names: set[str], meaning: Names) -> str:
             name = meaning.name(func, scope)
             if name in READS_ENVIRONMENT:
                 return is_key(expr, scope, names, meaning)
-            return inside(*args) if name in SHOWS else ""
+            if isinstance(func, ast.Attribute) and func.attr == "get_secret_value":
+                return is_key(func.value, scope, names, meaning, unwrapped=True)
+            own = meaning.functions.get(name)
+            if own:
+                return given_back(own, names, meaning)
+            return inside(*args, *(one.value for one in expr.keywords)) if name in SHOWS else ""
+        case ast.DictComp(generators=generators) | ast.ListComp(generators=generators):
+            return inside(*(over(one) for one in generators if not LEAVES_OUT.search(ast.unparse(one))))
         case _:
             return ""
 
 
-def is_key(expr: ast.expr, scope: Scope, names: set[str], meaning: Names) -> str:
+def given_back(function: Scope, names: set[str], meaning: Names) -> str:
+    """A key that a function of the project's returns as it is: a mask returns a piece, or what it was given."""
+    returned = (node.value for node in function.nodes if isinstance(node, ast.Return) and node.value)
+    plain = (one for one in returned if not (isinstance(one, ast.Name) and one.id in function.bindings))
+    return next(
+        (found for one in plain if (found := shown(one, function, names - set(function.bindings), meaning))), ""
+    )
+
+
+def over(loop: ast.comprehension) -> ast.expr:
+    """``os.environ`` of ``for name, value in os.environ.items()``"""
+    match loop.iter:
+        case ast.Call(func=ast.Attribute(value=value, attr="items" | "values")):
+            return value
+        case _:
+            return ast.Constant(value=None)
+
+
+def is_key(expr: ast.expr, scope: Scope, names: set[str], meaning: Names, *, unwrapped: bool = False) -> str:
+    if not unwrapped and meaning.name(expr, scope).endswith(("SecretStr()", "Secret()")):
+        return ""  # it prints as asterisks
     if meaning.name(expr, scope) == "os.environ":
         return "the whole environment, keys and all,"
     if isinstance(expr, ast.Subscript):
         where, key = meaning.name(expr.value, scope), text_of(expr.slice, scope, meaning)
         kept = (
-            key.lower() == "xi-api-key" or (where == "os.environ" and KEY_VARIABLE.search(key)) or KEY_NAME.match(key)
+            key.lower() == "xi-api-key"
+            or (where == "os.environ" and KEY_VARIABLE.search(key))
+            or KEY_NAME.match(key)
+            or KEY_PATH.search(AS_PATH.sub(r".\1", ast.unparse(expr)))
         )
         return f"the key ({key})" if kept else ""
     if isinstance(expr, ast.Call):
         key = text_of(argument(expr, "key", 0), scope, meaning)
         return f"the key ({key})" if KEY_VARIABLE.search(key) else ""
     said = ast.unparse(expr)
+    if SENT.search(said):
+        return f"every header that was sent ({said}), xi-api-key among them,"
     last = said.rpartition(".")[2]
-    if KEY_NAME.match(last) or said in names:
+    owner = meaning.name(expr.value, scope) if isinstance(expr, ast.Attribute) else ""
+    of_class = bool(re.fullmatch(r"(?:api_?)?key", last) and "eleven" in owner.rpartition(":")[2].lower())
+    if KEY_NAME.match(last) or KEY_PATH.search(said) or of_class or said in names:
         return f"the key ({said})"
     value = bound_value(expr, scope, meaning)
     if isinstance(value, ast.Dict):

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from .. import facts
 from ..deployment import Processes, processes
 from ..findings import Severity
-from ..guards import Guard, guards_around
-from ..names import Known
+from ..guards import LIMITERS, Guard, guards_around
+from ..names import Known, Names
 from ..rule import Case, Hit, Rule, at
 from ..spending import Spend
-from ..values import argument
+from ..values import argument, bound_value
 
 SHARED_OUT = re.compile(r"worker|process|replica|instance|WEB_CONCURRENCY", re.IGNORECASE)
 
@@ -29,8 +29,9 @@ def per_process(case: Case) -> Iterator[Hit]:
                 and made.call
                 and made.scope
                 and made.call not in told
+                and LIMITERS.match(made.name)
                 and "Lock" not in made.name
-                and not shared_out(made)
+                and not shared_out(made, case.project.meaning)
             ):
                 told.add(made.call)
                 yield at(made.scope.module, made.call, words(guard, many))
@@ -44,10 +45,13 @@ def guards_of(spend: Spend, case: Case) -> Iterator[Guard]:
             yield from guards_around(call, caller, case.spending)
 
 
-def shared_out(made: Known) -> bool:
+def shared_out(made: Known, meaning: Names) -> bool:
     """Divided by the number of processes already."""
     size = argument(made.call, "value", 0)
-    return size is not None and "/" in (said := ast.unparse(size)) and bool(SHARED_OUT.search(said))
+    if size is None or made.scope is None:
+        return False
+    said = ast.unparse(bound_value(size, made.scope, meaning) or size)
+    return "/" in said and bool(SHARED_OUT.search(said))
 
 
 def words(guard: Guard, many: Processes) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from .. import facts
 from ..findings import Severity
-from ..names import Names
+from ..names import Names, last_name
 from ..rule import Case, Hit, Rule, at
-from ..spending import Spend
+from ..spending import Spend, Spending
 from ..syntax import NESTED, Scope
-from ..values import argument
+from ..values import argument, behind, given, has_unpacked, number_of
 
 DECORATORS = re.compile(
     r"^(?:tenacity\.retry|backoff\.(?:on_exception|on_predicate)|stamina\.retry|retrying\.retry|retry\.retry(?:\.retry)?|retry_async\.\w+|aioretry\.retry)$"
@@ -27,19 +27,24 @@ HEADERS_FIRST = {"text_to_speech.convert", "text_to_speech.stream", "text_to_spe
 
 
 def doubled(case: Case) -> Iterator[Hit]:
+    told, meaning = set[ast.Call](), case.project.meaning
     for spend in case.spending.all:
         if spend.paid:
-            own = retried_in(spend.call, spend.scope, case.project.meaning)
+            own = retried_in(spend.call, spend.scope, case.spending)
             for call, caller, outer in retried_by_callers(case, spend.scope):
-                yield from judge(call, caller, spend, outer, f"{spend.scope.node_name}, {own.how}" if own else "")
+                if call not in told:
+                    told.add(call)
+                    yield from judge(
+                        call, caller, spend, outer, f"{spend.scope.node_name}, {own.how}" if own else "", meaning
+                    )
             if own:
-                yield from judge(spend.call, spend.scope, spend, own, "")
+                yield from judge(spend.call, spend.scope, spend, own, "", meaning)
 
 
-def judge(node: ast.AST, scope: Scope, spend: Spend, retried: "Retried", inside: str) -> Iterator[Hit]:
+def judge(node: ast.AST, scope: Scope, spend: Spend, retried: "Retried", inside: str, meaning: Names) -> Iterator[Hit]:
     if inside:
         yield at(scope.module, node, f"a retry in a retry: {retried.how}, of {inside}")
-    elif (by_sdk := sdk_tries(spend)) > 1:
+    elif (by_sdk := sdk_tries(spend, meaning)) > 1:
         yield at(scope.module, node, f"{retried.how}, on top of the SDK's own {by_sdk} tries: they multiply")
     elif retried.blind:
         yield at(
@@ -56,30 +61,53 @@ class Retried:
         self.how, self.blind = how, blind
 
 
-def sdk_tries(spend: Spend) -> int:
+def sdk_tries(spend: Spend, meaning: Names) -> int:
     """What the SDK makes of one call by itself: Fern's generated methods try three times, generators once."""
     if spend.http or spend.what in HEADERS_FIRST or spend.lazy:
         return 1
-    given = max_retries(spend.call)
-    return 1 + (int(facts.sdk("retry_max_default")) if given is None else given)
+    retries = max_retries(spend, meaning)
+    return 1 + (int(facts.sdk("retry_max_default")) if retries is None else retries)
 
 
-def max_retries(call: ast.Call) -> int | None:
-    options = argument(call, "request_options")
-    if options is None:
+def max_retries(spend: Spend, meaning: Names) -> int | None:
+    options = given(spend.call, "request_options", spend.scope, meaning)
+    return None if options is None else retries_in(options, spend.scope, meaning)
+
+
+def retries_in(options: ast.expr, scope: Scope, meaning: Names, depth: int = 0) -> int | None:
+    """What options say of it; None where they leave it to the SDK, 0 where only a run would tell what they are."""
+    value, where = behind(options, scope, meaning) or (options, scope)
+    if isinstance(value, ast.Dict) and depth < 4:
+        for key, one in zip(value.keys, value.values, strict=True):
+            if key is None and (found := retries_in(one, where, meaning, depth + 1)) is not None:
+                return found
+            if isinstance(key, ast.Constant) and key.value == "max_retries":
+                return int(number_of(one, where, meaning) or 0)
         return None
-    found = re.search(r"max_retries['\"]?\s*[:=]\s*(\d+)", ast.unparse(options))
-    return int(found[1]) if found else (0 if not isinstance(options, (ast.Dict, ast.Call)) else None)
+    if isinstance(value, ast.Call) and last_name(value.func) in ("RequestOptions", "dict") and not has_unpacked(value):
+        number = argument(value, "max_retries")
+        return None if number is None else int(number_of(number, where, meaning) or 0)
+    return 0
 
 
-def retried_in(call: ast.AST, scope: Scope, meaning: Names) -> Retried | None:
-    """By a decorator of its function, a library's loop, or a loop of its own."""
+def retried_in(call: ast.AST, scope: Scope, spending: Spending) -> Retried | None:
+    """By a decorator of its function, a library's loop, a loop of its own, or a helper that it is given to."""
+    meaning = spending.meaning
     for decorator in scope.decorators:
-        if found := retrying_decorator(decorator, scope, meaning):
+        if found := retrying_decorator(decorator, scope, meaning) or retried_by_helper(
+            decorator, scope.parent or scope, spending
+        ):
             return found
+    if isinstance(call, ast.Call) and (found := retried_by_helper(call.func, scope, spending)):
+        return found
+    if isinstance(scope.node, ast.Lambda) and scope.parent:
+        above_it = scope.module.parents.get(scope.node)
+        return retried_in(above_it, scope.parent, spending) if isinstance(above_it, ast.Call) else None
     for above in scope.module.above(call):
         if above is scope.node:
             break
+        if isinstance(above, ast.Try) and (found := retried_by_handler(above, call, scope, meaning)):
+            return found
         if isinstance(above, (ast.For, ast.AsyncFor, ast.While)) and (
             found := retrying_loop(above, call, scope, meaning)
         ):
@@ -89,9 +117,19 @@ def retried_in(call: ast.AST, scope: Scope, meaning: Names) -> Retried | None:
     return None
 
 
+def retried_by_helper(function: ast.expr, scope: Scope, spending: Spending) -> Retried | None:
+    """The project's own ``retry(job)`` and ``@retrying(3)``."""
+    found = (retried_in(call, where, spending) for call, where in spending.calls_of_given(function, scope))
+    inner = next(filter(None, found), None)
+    return Retried(f"retried by {ast.unparse(function)[:40]}", inner.blind) if inner else None
+
+
 def retrying_decorator(decorator: ast.expr, scope: Scope, meaning: Names) -> Retried | None:
     function = decorator.func if isinstance(decorator, ast.Call) else decorator
     name = meaning.name(function, scope.parent or scope)
+    kinds = argument(decorator, "autoretry_for") if isinstance(decorator, ast.Call) else None  # Celery's
+    if kinds is not None:
+        return Retried(f"retried by @{ast.unparse(function)}", catches_all(kinds, scope, meaning))
     if not DECORATORS.match(name):
         return None
     return Retried(
@@ -116,6 +154,8 @@ def is_blind(call: ast.Call | None, scope: Scope, meaning: Names) -> bool:
         chosen = argument(call, "exception", 1)
     if chosen is None:
         return True
+    if isinstance(chosen, ast.Call) and "not_exception_type" in ast.unparse(chosen.func):
+        return True  # all but one
     if isinstance(chosen, ast.Call) and "exception_type" in ast.unparse(chosen.func):
         return not chosen.args or catches_all(chosen.args[0], scope, meaning)
     return catches_all(chosen, scope, meaning)
@@ -148,8 +188,24 @@ def retrying_loop(
     return Retried("retried by a loop", blind)
 
 
+def retried_by_handler(attempt: ast.Try, call: ast.AST, scope: Scope, meaning: Names) -> Retried | None:
+    """An ``except`` that calls its own function again, or Celery's ``self.retry``."""
+    if any(node is call for handler in attempt.handlers for node in ast.walk(handler)):
+        return None
+    for handler in attempt.handlers:
+        for node in ast.walk(handler):
+            if isinstance(node, ast.Call) and (
+                meaning.name(node.func, scope) == scope.key or ast.unparse(node.func) == "self.retry"
+            ):
+                blind = catches_all(handler.type, scope, meaning) and not CHOOSES.search(tests_of(handler))
+                return Retried(f"retried by {ast.unparse(node.func)}", blind)
+    return None
+
+
 def ends_well(attempt: ast.Try, loop: ast.AST) -> bool:
     """Does a success end the loop?  Else it is a loop over many texts."""
+    if isinstance(loop, ast.While) and sets_any_of(names_in(loop.test), [*attempt.body, *attempt.orelse]):
+        return True  # `while not done`
     after = [
         *attempt.body,
         *attempt.orelse,
@@ -161,6 +217,15 @@ def ends_well(attempt: ast.Try, loop: ast.AST) -> bool:
         for node in unnested(statement)
         if not in_handler(node, attempt)
     )
+
+
+def names_in(expr: ast.expr) -> set[str]:
+    return {node.id for node in ast.walk(expr) if isinstance(node, ast.Name)}
+
+
+def sets_any_of(names: set[str], body: list[ast.stmt]) -> bool:
+    inner = (node for statement in body for node in unnested(statement))
+    return any(isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in names for node in inner)
 
 
 def in_handler(node: ast.AST, attempt: ast.Try) -> bool:
@@ -185,22 +250,24 @@ def tests_of(handler: ast.ExceptHandler) -> str:
     )
 
 
-def retried_by_callers(case: Case, scope: Scope) -> Iterator[tuple[ast.Call, Scope, Retried]]:
+def retried_by_callers(case: Case, scope: Scope, depth: int = 2) -> Iterator[tuple[ast.Call, Scope, Retried]]:
+    """Calls that lead to *scope*, at once or through helpers, and are retried themselves."""
     for call, caller in case.spending.callers.get(scope.key, []):
-        if found := retried_in(call, caller, case.project.meaning):
+        if found := retried_in(call, caller, case.spending):
             yield call, caller, found
+        elif depth and caller is not scope:
+            yield from retried_by_callers(case, caller, depth - 1)
 
 
 def drops_form(case: Case) -> Iterator[Hit]:
+    meaning = case.project.meaning
     for spend in case.spending.all:
-        if spend.what == "speech_to_text.convert" and not spend.http and sdk_tries(spend) > 1:
+        if spend.what == "speech_to_text.convert" and not spend.http and sdk_tries(spend, meaning) > 1:
             remote = argument(spend.call, "source_url") or argument(spend.call, "cloud_storage_url")
             if remote is None and not any(keyword.arg is None for keyword in spend.call.keywords):
-                yield at(
-                    spend.module,
-                    spend.call,
-                    f"the SDK tries this upload {sdk_tries(spend)} times, the later ones without the form's fields",
-                )
+                tries = sdk_tries(spend, meaning)
+                what = f"the SDK tries this upload {tries} times, the later ones without the form's fields"
+                yield at(spend.module, spend.call, what)
 
 
 RULES = [

@@ -1,0 +1,2 @@
+INSTALLED_APPS = ["lessons"]
+ROOT_URLCONF = "urls"
