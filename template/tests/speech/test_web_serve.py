@@ -25,6 +25,8 @@ from rooms import settings
 import speech as package
 from speech.answers import CACHE_BACKEND, METRICS
 from speech.catalogue import DEFAULT_VOICE
+from speech.errors import SpeechError
+from speech.ledger import Row, Usage
 from speech.meter import Meter
 from speech.testing.plugin import SandboxThread
 from speech.web import workers
@@ -421,6 +423,27 @@ async def test_who_is_asked_waits_for_fresh_words(tmp_path: Path) -> None:
         thread.start()
         assert counted(workers.together(await workers.fleet(client))) == (6, 6)
         thread.join()
+
+
+@pytest.mark.parametrize(("times", "status"), [(2, 200), (9, 500)])
+async def test_books_that_cannot_be_read_are_asked_again_and_then_said_so(
+    times: int, status: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nobody who looks at the usage needs it in the second in which Redis answers nobody."""
+    failures = [ConnectionError("an address of ours")] * times
+
+    async def rows(*_: object) -> dict[Row, Usage]:
+        if failures:
+            raise failures.pop()
+        return {}
+
+    async with SpeechClient(settings(run_dir=tmp_path, cache_dir=tmp_path / "cache")) as client:
+        monkeypatch.setattr(workers, "_rows", rows)
+        try:
+            assert (await workers.fleet_usage(client))["totals"]["requests"] == 0 and status == 200
+        except SpeechError as error:
+            assert (error.status, error.code) == (status, "internal_error")
+            assert "books can't be read" in error.message and "address" not in error.message
 
 
 async def test_the_dead_count_but_hold_nothing(tmp_path: Path) -> None:

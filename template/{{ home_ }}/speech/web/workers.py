@@ -6,23 +6,29 @@ a worker that ended, what it counted goes on counting and the rest is forgotten:
 
 import asyncio
 import json
+import logging
 import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .. import usage
 from ..answers import CACHE_BACKEND
 from ..clock import today
 from ..diary import add
+from ..errors import SpeechError
 from ..ledger import Row, Usage
 from ..wiring import SpeechClient
 
+logger = logging.getLogger(__name__)
 EVERY_NS = 10**9
 BOOKS_S = 2.0  # of a scrape that may take ten
 PATIENCE_S = 0.5  # a worker that is stuck is taken by its last word
+READS, AGAIN_S = 3, 0.1
+T = TypeVar("T")
 
 Rules = Mapping[str, Callable[[list[Any]], Any]]
 """How what goes by a name becomes one; what has none is added up."""
@@ -36,7 +42,11 @@ async def fleet(client: SpeechClient) -> list[dict[str, Any]]:
 
 
 async def fleet_usage(client: SpeechClient, caller: str | None = None) -> dict[str, Any]:
-    """``GET /usage`` of all workers together."""
+    """``GET /usage`` of all workers together. Raises SpeechError where the books can't be read."""
+    return await _patiently(lambda: _usage(client, caller))
+
+
+async def _usage(client: SpeechClient, caller: str | None = None) -> dict[str, Any]:
     told = await _everybody(client)
     rows, budgets = await _rows(client, told), client.policies.ledger.budgets
     now = together([worker["now"] for worker in told])
@@ -45,8 +55,26 @@ async def fleet_usage(client: SpeechClient, caller: str | None = None) -> dict[s
 
 
 async def fleet_table(client: SpeechClient, caller: str | None = None) -> str:
-    """The same money as CSV."""
-    return usage.table(await _rows(client, await _everybody(client)), caller)
+    """The same money as CSV. Raises SpeechError."""
+    rows = await _patiently(lambda: _all_rows(client))
+    return usage.table(rows, caller)
+
+
+async def _all_rows(client: SpeechClient) -> dict[Row, Usage]:
+    return await _rows(client, await _everybody(client))
+
+
+async def _patiently(read: Callable[[], Awaitable[T]]) -> T:
+    """A store that is too busy to answer speech in time may well answer whoever only looks, a moment later."""
+    for _ in range(READS - 1):
+        with suppress(Exception):  # whatever a store raises
+            return await read()
+        await asyncio.sleep(AGAIN_S)
+    try:
+        return await read()
+    except Exception as error:
+        logger.exception("the books can't be read")
+        raise SpeechError(f"The books can't be read just now, {READS} times over; the log says why.") from error
 
 
 async def _rows(client: SpeechClient, told: Sequence[Told]) -> dict[Row, Usage]:
@@ -67,7 +95,7 @@ async def fleet_metrics(client: SpeechClient) -> dict[str, Any]:
     A store that is away takes the books with it, and must not take the metrics that say so.
     """
     try:
-        report = await asyncio.wait_for(fleet_usage(client), BOOKS_S)
+        report = await asyncio.wait_for(_usage(client), BOOKS_S)
     except Exception:  # whatever a store raises; that it is away is in the log already
         return together(await fleet(client))
     return {**report["now"], "money": list(usage.gauges(report))}
