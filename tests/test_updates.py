@@ -46,10 +46,10 @@ def in_a_ring(name: str, values: Sequence[str], start: dict[str, Any]) -> list[t
 FLASK_ON_REDIS = SERVICES[0] | {"framework": "flask", "cache_backend": "redis"}
 CHANGES = [
     *in_a_ring("framework", (*FRAMEWORKS, "none"), SERVICES[0]),
-    *every_ordered_pair("cache_backend", BACKENDS, FLASK_ON_REDIS),
+    *in_a_ring("cache_backend", BACKENDS, FLASK_ON_REDIS),
     *every_ordered_pair("metrics", ("prometheus", "opentelemetry", "none"), SERVICES[0]),
     *in_a_ring("framework", FRAMEWORKS[::-1], PACKAGES[0] | {"gateway": True}),
-    *there_and_back(PACKAGES, PACKAGES[0]),
+    *there_and_back([row for row in PACKAGES if row["framework"] in ("fastapi", "none")], PACKAGES[0]),
     (SERVICES[0], SERVICES[-1]),
     (SERVICES[0] | {"pricing_tier": "creator"}, SERVICES[0] | {"pricing_tier": "pro"}),
     (PACKAGES[0] | {"pricing_tier": "enterprise"}, PACKAGES[0] | {"pricing_tier": "payg"}),
