@@ -42,6 +42,7 @@ def test_a_line_is_told_by_its_minutes_and_those_who_stood_in_it() -> None:
     """A minute through which somebody went on waiting counts, and nobody twice."""
     (said,) = told({"waited/flash/0700": 3, "waited/flash/0701": 0, "waited/flash/0702": 2})
     assert said.startswith("5 requests waited for a slot of flash in the last 7 days, in 3 different minutes (0.1 h)")
+    assert told({"waited/flash/0700": 3})[0].endswith("in the last 7 days, in one minute.")
 
 
 def test_the_cheapest_plan_that_would_have_served_nearly_all_is_named() -> None:

@@ -56,10 +56,8 @@ def _line(pool: str, days: Days, refused: list[tuple[str, float]], tier: str) ->
     """A pool's waits and refusals, and what would have helped."""
     minutes = [n for names in days.values() for name, n in names.items() if name.startswith(f"waited/{pool}/")]
     if minutes:
-        yield (
-            f"{sum(minutes):,.0f} requests waited for a slot of {pool} in the last 7 days, in {len(minutes):,} "
-            f"different minutes ({len(minutes) / 60:.1f} h)."
-        )
+        span = f"{len(minutes):,} different minutes ({len(minutes) / 60:.1f} h)" if len(minutes) > 1 else "one minute"
+        yield f"{sum(minutes):,.0f} requests waited for a slot of {pool} in the last 7 days, in {span}."
     too_short = sum(number for slots, number in refused if slots == "line")
     if too_short:
         yield f"{pool} refused {too_short:,.0f} requests that had the time to wait: raise SPEECH_QUEUE_SIZE."
