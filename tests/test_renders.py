@@ -80,6 +80,24 @@ def test_is_whole_and_readable_by_its_tools(renders: Renders, answers: dict[str,
         assert text == "" or (text.endswith("\n") and not text.endswith("\n\n")), name
 
 
+@pytest.mark.full
+def test_few_renders_hold_every_file(renders: Renders) -> None:
+    """What is judged below, once for each pair of answers, is all the Python that anybody gets, but for answers.py."""
+    few, every = (
+        set[tuple[str, bytes]]().union(*(python(renders, row) for row in rows)) for rows in (PAIRWISE, OFFERED)
+    )
+    assert few == every
+
+
+def python(renders: Renders, answers: dict[str, Any]) -> set[tuple[str, bytes]]:
+    """Path in the package or beside it, and hash, of each Python file but answers.py, which differs everywhere."""
+    return {
+        (name.removeprefix("src/acme_voice/").removeprefix("app/"), hashlib.sha256(content).digest())
+        for name, content in files(renders.of(answers)).items()
+        if name.endswith(".py") and not name.endswith("speech/answers.py")
+    }
+
+
 def test_is_clean_by_its_own_rules(renders: Renders, tmp_path: Path) -> None:
     """ruff finds nothing, and would format nothing, by the configuration that is rendered."""
     projects = [renders.of(answers) for answers in PAIRWISE]
@@ -94,18 +112,7 @@ def covering(renders: Renders) -> Iterator[tuple[dict[str, Any], Path]]:
 
     But for answers.py, which is another one for each answer set: its lines come with the files that they import.
     """
-    contents = {
-        name: {
-            (f, hashlib.sha256(c).digest())
-            for f, c in files(renders.of(answers)).items()
-            if f.endswith(".py") and not f.endswith("speech/answers.py")
-        }
-        for name, answers in zip(names(PAIRWISE), PAIRWISE, strict=True)
-    }
-    contents = {
-        name: {(f.removeprefix("src/acme_voice/").removeprefix("app/"), h) for f, h in found}
-        for name, found in contents.items()
-    }
+    contents = {name: python(renders, row) for name, row in zip(names(PAIRWISE), PAIRWISE, strict=True)}
     missing = set.union(*contents.values())
     while missing:
         best = max(contents, key=lambda name: len(contents[name] & missing))

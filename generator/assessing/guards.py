@@ -29,8 +29,12 @@ class Guard(NamedTuple):
     size: float | None
 
 
-def guards_around(node: ast.AST, scope: Scope, spending: Spending) -> Iterator[Guard]:
+def guards_around(node: ast.AST, scope: Scope, spending: Spending) -> list[Guard]:
     """``with`` blocks around *node* in its function, what its function acquires, and its decorators."""
+    return spending.once(("guards", node, scope.key), lambda: list(_guards_around(node, scope, spending)), [])
+
+
+def _guards_around(node: ast.AST, scope: Scope, spending: Spending) -> Iterator[Guard]:
     for above in (node, *scope.module.above(node)):
         if above is scope.node:
             break
@@ -70,7 +74,7 @@ def as_guard(expr: ast.expr, scope: Scope, spending: Spending) -> Iterator[Guard
         known = next(iter(spending.handed(expr, scope)), known)
     manager = spending.meaning.function(expr, scope)
     opened = [node for node in manager.nodes if isinstance(node, ast.Yield)] if manager else []
-    if manager and opened and (held := list(guards_around(opened[0], manager, spending))):
+    if manager and opened and (held := guards_around(opened[0], manager, spending)):
         yield from held
     elif known and LIMITERS.match(known.name):
         size = (
@@ -111,7 +115,7 @@ def unguarded(scope: Scope, spending: Spending, depth: int = 3) -> Iterator[Open
 
 
 def opened(spend: Spend, scope: Scope, spending: Spending) -> Open | None:
-    guards = list(guards_around(spend.call, scope, spending))
+    guards = guards_around(spend.call, scope, spending)
     if spend.http and spend.known.call is not None and argument(spend.known.call, "limits") is not None:
         return None
     if spend.http and has_bounded_connector(spend):

@@ -2,9 +2,9 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 from .names import Known, Names
 from .project import Project
@@ -36,11 +36,12 @@ HTTP = re.compile(
     rf"|(requests\.(?:Session|session)|httpx\.(?:Async)?Client|aiohttp\.ClientSession|urllib3\.PoolManager)\(\)\.{VERBS})$"
 )
 ASYNC_HTTP = ("httpx.AsyncClient", "aiohttp.")
-QUEUED = re.compile(
-    r"\.(?:delay|apply_async|send|send_with_options|s|si|kiq|defer|schedule|remote|spawn)$"
-)  # a worker runs it
+# A worker runs it.
+QUEUED = re.compile(r"\.(?:delay|apply_async|send|send_with_options|s|si|kiq|defer|schedule|remote|spawn)$")
 # What we render spends too, but minds its timeouts, retries and limits: only who may call it is the host's own affair.
 OURS = re.compile(r"(?:^|\.)speech\.(?:client:Client|blocking:Blocking)\.(synthesize|stream|transcribe)$")
+
+T = TypeVar("T")
 
 
 class Spend(NamedTuple):
@@ -66,6 +67,7 @@ class Spending:
     def __init__(self, project: Project) -> None:
         self.project, self.meaning = project, project.meaning
         self._cache: dict[str, list[Spend]] = {}
+        self._once: dict[tuple[object, ...], Any] = {}
 
     @cached_property
     def all(self) -> list[Spend]:
@@ -93,6 +95,13 @@ class Spending:
                     inner = self.meaning.functions.get(f"{known.name}.__init__")
                 if inner is not None:
                     yield call, inner
+
+    def once(self, key: tuple[object, ...], find: Callable[[], T], meanwhile: T) -> T:
+        """What *find* gives, found once; *meanwhile* where that leads back to itself, as helpers may."""
+        if key not in self._once:
+            self._once[key] = meanwhile
+            self._once[key] = find()
+        return cast(T, self._once[key])
 
     def calls_of_given(self, function: ast.expr, scope: Scope) -> Iterator[tuple[ast.Call, Scope]]:
         """Where the project's *function* calls what it is given: itself, or in the wrapper that it makes."""

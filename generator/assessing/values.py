@@ -76,13 +76,15 @@ def text_of_call(name: str, args: list[ast.expr], call: ast.Call, scope: Scope, 
     return ""
 
 
-def number_of(expr: ast.expr | None, scope: Scope, meaning: Names) -> float | None:
+def number_of(expr: ast.expr | None, scope: Scope, meaning: Names, depth: int = 0) -> float | None:
     """A number that the source says; None where only a run would tell."""
+    if depth > 8:
+        return None
     match expr:
         case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
             return value
         case ast.Name() | ast.Attribute():
-            found = {number_of(value, where, meaning) for value, where in meaning.values(expr, scope)}
+            found = {number_of(value, where, meaning, depth + 1) for value, where in meaning.values(expr, scope)}
             return found.pop() if len(found) == 1 else None
         case ast.Call(func=func) if (
             meaning.name(func, scope)

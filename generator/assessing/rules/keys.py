@@ -168,11 +168,11 @@ def talks(call: ast.Call, scope: Scope, meaning: Names) -> bool:
     return named == "fern" and meaning.name(call.args[0], scope) in ("logging.DEBUG", "logging.NOTSET")
 
 
-def shown(expr: ast.expr, scope: Scope, names: set[str], meaning: Names) -> str:
+def shown(expr: ast.expr, scope: Scope, names: set[str], meaning: Names, depth: int = 3) -> str:
     """What of a key this expression would show; empty where nothing, or no more than a piece."""
 
     def inside(*parts: ast.expr | None) -> str:
-        return next((found for part in parts if part and (found := shown(part, scope, names, meaning))), "")
+        return next((found for part in parts if part and (found := shown(part, scope, names, meaning, depth))), "")
 
     match expr:
         case ast.Name() | ast.Attribute() | ast.Subscript(slice=ast.Constant()):
@@ -199,9 +199,8 @@ def shown(expr: ast.expr, scope: Scope, names: set[str], meaning: Names) -> str:
                 return is_key(expr, scope, names, meaning)
             if isinstance(func, ast.Attribute) and func.attr == "get_secret_value":
                 return is_key(func.value, scope, names, meaning, unwrapped=True)
-            own = meaning.functions.get(name)
-            if own:
-                return given_back(own, names, meaning)
+            if own := meaning.functions.get(name):
+                return given_back(own, names, meaning, depth - 1) if depth else ""
             return inside(*args, *(one.value for one in expr.keywords)) if name in SHOWS else ""
         case ast.DictComp(generators=generators) | ast.ListComp(generators=generators):
             return inside(*(over(one) for one in generators if not LEAVES_OUT.search(ast.unparse(one))))
@@ -209,13 +208,12 @@ def shown(expr: ast.expr, scope: Scope, names: set[str], meaning: Names) -> str:
             return ""
 
 
-def given_back(function: Scope, names: set[str], meaning: Names) -> str:
+def given_back(function: Scope, names: set[str], meaning: Names, depth: int) -> str:
     """A key that a function of the project's returns as it is: a mask returns a piece, or what it was given."""
     returned = (node.value for node in function.nodes if isinstance(node, ast.Return) and node.value)
     plain = (one for one in returned if not (isinstance(one, ast.Name) and one.id in function.bindings))
-    return next(
-        (found for one in plain if (found := shown(one, function, names - set(function.bindings), meaning))), ""
-    )
+    others = names - set(function.bindings)
+    return next((found for one in plain if (found := shown(one, function, others, meaning, depth))), "")
 
 
 def over(loop: ast.comprehension) -> ast.expr:

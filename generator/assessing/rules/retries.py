@@ -92,6 +92,10 @@ def retries_in(options: ast.expr, scope: Scope, meaning: Names, depth: int = 0) 
 
 def retried_in(call: ast.AST, scope: Scope, spending: Spending) -> Retried | None:
     """By a decorator of its function, a library's loop, a loop of its own, or a helper that it is given to."""
+    return spending.once(("retried", call, scope.key), lambda: _retried_in(call, scope, spending), None)
+
+
+def _retried_in(call: ast.AST, scope: Scope, spending: Spending) -> Retried | None:
     meaning = spending.meaning
     for decorator in scope.decorators:
         if found := retrying_decorator(decorator, scope, meaning) or retried_by_helper(
