@@ -399,6 +399,26 @@ def test_gitignore_is_read_as_git_reads_it(tmp_path: Path) -> None:
     assert found(tmp_path) == by_pathspec
 
 
+@pytest.mark.parametrize("under_git", [True, False])
+def test_an_env_file_that_is_ignored_is_not_told(tmp_path: Path, under_git: bool) -> None:
+    """It is not there yet, and the code reads it: only .gitignore says what would become of it."""
+    reads = f"from dotenv import load_dotenv\nload_dotenv()\n{SPEAKS}"
+    if under_git:
+        git(tmp_path, "init", "-q")
+    lay(tmp_path, {"a.py": reads})
+    assert found(tmp_path, "env-not-ignored") == [("a.py", 2, "env-not-ignored")]
+
+    lay(tmp_path, {".gitignore": ".env\n"})
+    assert found(tmp_path, "env-not-ignored") == []
+
+
+def test_a_folder_that_its_repository_ignores_is_read(tmp_path: Path) -> None:
+    """Somebody who names it means it: Git's list of it is empty."""
+    git(lay(tmp_path, {".gitignore": "scratch/\n", "scratch/a.py": DEFECT}), "init", "-q")
+
+    assert found(tmp_path / "scratch") == [("a.py", 2, "no-timeout")]
+
+
 def test_nothing_of_the_project_is_run(tmp_path: Path) -> None:
     """Neither its modules nor what its repository names for Git to run."""
     ran = tmp_path / "ran"
