@@ -36,8 +36,8 @@ STORED = services(("django", "redis", "none"), ("flask", "disk", "prometheus"))
 CROSSED = services(("litestar", "disk", "none"), ("none", "memory", "none"), ("flask", "redis", "prometheus"))
 FEW = WHOLE + STORED + CROSSED
 # Where a framework meets a backend; all that there is of a server is seen in WHOLE (uvicorn) and over flask (gunicorn).
-MEET = "install or gateway or host or blocking or commands or whole_path or test_it_drains or together or accounts"
-KEEP = f"{MEET} or store or claims or cache or ledger or diary or reconciling"
+MEET = "install or gateway or host or blocking or whole_path or test_it_drains"
+KEEP = f"{MEET} or commands or together or accounts or store or claims or cache or ledger or diary or reconciling"
 GATEWAYS = [row for row in FEW if row["framework"] != "none"]
 
 
